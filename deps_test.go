@@ -59,28 +59,30 @@ var floors = map[string]int{
 	"uploads/uploadstest": 20,
 	"uploads/tus/tustest": 22,
 	"uploads/s3":          22, // implements an interface of uploads/tus
+	"uploads/quota":       20,
 
 	"demo/upstream": 20,
 	"demo/inspect":  28,
 	"demo":          35,
 
-	"internal/duration":      0,
-	"app/internal/command":   25,
-	"app/internal/watch":     25,
-	"app/internal/place":     25,
-	"app/internal/filewatch": 20,
-	"app/internal/access":    25,
-	"app/internal/backup":    25,
-	"app/internal/console":   27, // app/internal/routes imports it
-	"app/internal/openapi":   25,
-	"app/internal/config":    28,
-	"app/internal/metrics":   28,
-	"app/internal/routes":    28,
-	"app/internal/manual":    29,
-	"app":                    30,
-	"app/apptest":            32,
-	"app/internal/reference": 50,
-	"app/internal/dist":      50,
+	"internal/duration":       0,
+	"app/internal/command":    25,
+	"app/internal/uploadhook": 25,
+	"app/internal/watch":      25,
+	"app/internal/place":      25,
+	"app/internal/filewatch":  20,
+	"app/internal/access":     25,
+	"app/internal/backup":     25,
+	"app/internal/console":    27, // app/internal/routes imports it
+	"app/internal/openapi":    25,
+	"app/internal/config":     28,
+	"app/internal/metrics":    28,
+	"app/internal/routes":     28,
+	"app/internal/manual":     29,
+	"app":                     30,
+	"app/apptest":             32,
+	"app/internal/reference":  50,
+	"app/internal/dist":       50,
 
 	"": 40, // main.go
 

@@ -48,6 +48,17 @@ type Application struct {
 	// UploadTasks are the tasks, out of Tasks, that may be started for an uploaded
 	// file. The first one is the default of -on-upload.
 	UploadTasks []UploadTask
+	// BeforeUpload decides about each file, in the serving process and before the content
+	// is received: it refuses the file by an error, or changes its name, or limits its size.
+	// A *server.Error with a 4xx status is the response; 503 asks the client to try again, and
+	// any other error is an internal one. It is called for every way to upload, see
+	// uploads.Proposal, and may block; use Services.Pool for work that does.
+	//
+	// With BeforeUpload, everyone that Authenticate or a session identifies may upload, not
+	// only the administrator, and BeforeUpload decides by the sender. Anonymous uploads are
+	// possible only without -token. The parts of a tus upload have no name: the decision is
+	// made when they are joined.
+	BeforeUpload func(ctx context.Context, s *Services, p uploads.Proposal) (uploads.Decision, error)
 	// OnUpload is called in a worker for each stored file. It is called at least once
 	// per file, even if processes are killed after the file was stored. Each call is a
 	// task named OnUploadTask. The response to the upload holds the id of that task,

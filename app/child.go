@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/quota"
 	"github.com/galeserver/gale/uploads/s3"
 )
 
@@ -58,8 +59,9 @@ type state struct {
 	store     driver.Store
 	artifacts artifacts.Files
 	uploads   *uploads.Store
-	bucket    *s3.Bucket // object storage of uploads, or nil
-	temp      string     // parent of the temporary folders of command tasks; empty: the system's
+	quotas    *quota.Ledger // nil without quotas
+	bucket    *s3.Bucket    // object storage of uploads, or nil
+	temp      string        // parent of the temporary folders of command tasks; empty: the system's
 }
 
 // openState opens the task store and the folders in -data.
@@ -101,6 +103,9 @@ func tempFolder(data string) (string, error) {
 func (s *state) close() (err error) {
 	if s.uploads != nil {
 		err = s.uploads.Close()
+	}
+	if s.quotas != nil {
+		err = errors.Join(err, s.quotas.Close())
 	}
 	if s.artifacts != nil {
 		err = errors.Join(err, s.artifacts.Close())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,8 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/quota"
 	"github.com/galeserver/gale/uploads/s3"
 	"github.com/galeserver/gale/uploads/tus"
 )
@@ -26,6 +29,12 @@ const artifactPrefix = ".artifacts"
 // openFiles opens the stores of uploaded files and of artifacts: the object storage of -files,
 // if it is set, or else folders. The store of uploaded files has the options o.
 func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Options) (err error) {
+	if s.quotas, err = openQuotas(ctx, c, o.Meter, o.Logger); err != nil {
+		return err
+	}
+	if s.quotas != nil {
+		o.Quota = s.quotas
+	}
 	if c.Files == "" {
 		folder, err := artifacts.Open(filepath.Join(c.Data, "artifacts"))
 		if err != nil {
@@ -70,14 +79,35 @@ func (s *state) resumable(rdb redis.UniversalClient) tus.Place {
 	return s.bucket.Resumable(s.uploads, rdb)
 }
 
+// openQuotas opens the ledger of -quota and -quota-subject. Without them it returns nil.
+func openQuotas(ctx context.Context, c config.Config, meter uploads.Meter, log *slog.Logger) (*quota.Ledger, error) {
+	if len(c.Quotas) == 0 && c.QuotaSubject == 0 {
+		return nil, nil //nolint:nilnil // no quotas are set
+	}
+	o := quota.Options{Directories: map[string]int64{}, Subject: c.QuotaSubject, Logger: log}
+	if counts, ok := meter.(interface{ Refused(by string) }); ok {
+		o.Refused = func() { counts.Refused(byQuota) }
+	}
+	for _, q := range c.Quotas {
+		o.Directories[q.Directory] = q.Bytes
+	}
+	path, err := filepath.Abs(filepath.Join(c.Data, "quota.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open quotas: %w", err)
+	}
+	return quota.Open(ctx, path, o)
+}
+
 // runFiles runs the background work of the stores until ctx ends.
 func (s *state) runFiles(ctx context.Context) error {
-	if s.bucket == nil {
-		return s.uploads.Run(ctx)
-	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.uploads.Run(ctx) })
-	all.Go(func() error { return s.bucket.Run(ctx) })
+	if s.bucket != nil {
+		all.Go(func() error { return s.bucket.Run(ctx) })
+	}
+	if s.quotas != nil {
+		all.Go(func() error { return s.quotas.Run(ctx, s.uploads) })
+	}
 	return all.Wait()
 }
 
@@ -87,10 +117,14 @@ type storedFiles struct {
 	dir   string // folder of the store; empty if it is object storage
 }
 
-// Path returns the absolute path of a file. It opens the file first, because only the
+// Path returns the absolute path of a file for a task with that name and id. It opens the file first, because only the
 // file store can tell which names are valid. A file in object storage is copied to temp.
-func (s storedFiles) Path(ctx context.Context, directory, filename, temp string) (path string, err error) {
-	f, err := s.store.Open(directory, filename)
+func (s storedFiles) Path(ctx context.Context, task, id, directory, filename, temp string) (path string, err error) {
+	open := s.store.Open
+	if routes.ChecksQuarantine(task, id) {
+		open = s.store.OpenQuarantined
+	}
+	f, err := open(directory, filename)
 	if err != nil {
 		return "", err
 	}

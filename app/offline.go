@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/galeserver/gale/app/internal/access"
+	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/routes"
@@ -28,6 +30,9 @@ var ErrOffline = errors.New("services are offline while the table of routes is b
 func checkRoutes(a Application, c config.Config) error {
 	tasks, err := jobs.NewRegistry(a.tasks()...)
 	if err != nil {
+		return err
+	}
+	if err := checkQuarantine(a, c); err != nil {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler)
@@ -55,6 +60,24 @@ func checkRoutes(a Application, c config.Config) error {
 		paths[i] = r.Path
 	}
 	return c.CheckPaths(paths)
+}
+
+// checkQuarantine checks that the task of -quarantine takes a directory and a filename:
+// otherwise no file would ever leave the quarantine.
+func checkQuarantine(a Application, c config.Config) error {
+	if c.Quarantine == "" {
+		return nil
+	}
+	tasks, err := registry(a.tasks(), definitions(c.Commands, command.Env{}))
+	if err != nil {
+		return err
+	}
+	client := jobs.Client{Store: offlineStore{}, Tasks: tasks}
+	_, _, err = client.Enqueue(context.Background(), jobs.NewTask{Name: c.Quarantine, Args: []byte(`["directory","filename"]`)})
+	if errors.Is(err, ErrOffline) {
+		return nil
+	}
+	return config.Faults{fmt.Sprintf("-quarantine: %s cannot be started with a directory and a filename: %v", c.Quarantine, err)}
 }
 
 // offlineServices returns services whose methods return ErrOffline.

@@ -44,8 +44,9 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	counters := newCounters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
-	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counters.Uploads.TaskDeferred, Logger: log}
-	s, err := openState(ctx, c, uploadOptions(c, starter, uploadPool, counters.Uploads, log), counters.Tasks)
+	decisions := newDecider(&a, c, blocking, counters.Uploads.Refused, log)
+	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Quarantine: c.Quarantine, Deferred: counters.Uploads.TaskDeferred, Logger: log}
+	s, err := openState(ctx, c, uploadOptions(c, starter, decisions, uploadPool, counters.Uploads, log), counters.Tasks)
 	if err != nil {
 		return err
 	}
@@ -81,6 +82,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	d.Guard = newGuard(c, a, origins, services)
+	d.UploadAdmit = uploadAdmit(&a, c, d.Guard)
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
 	closeStatic, err := a.openPages(c, &d, services)
 	if err != nil {
@@ -96,6 +98,9 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	d.Console, d.Watches = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log), watch.New(d.Client, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
+	if decisions != nil {
+		decisions.services = services
+	}
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
@@ -110,12 +115,19 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 }
 
 // uploadOptions returns the options of the file store in a serving process.
-func uploadOptions(c config.Config, starter *routes.UploadStarter, p *pool.Pool, m uploads.Meter, log *slog.Logger) uploads.Options {
-	return uploads.Options{
+func uploadOptions(c config.Config, starter *routes.UploadStarter, decisions *decider, p *pool.Pool, m uploads.Meter, log *slog.Logger) uploads.Options {
+	o := uploads.Options{
 		Stored: starter.Stored, StoredFilter: starter.Wanted,
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
 		Pool: p, Meter: m, Logger: log,
 	}
+	if decisions != nil {
+		o.Decide = decisions.decide
+	}
+	if c.Quarantine != "" {
+		o.Quarantine = starter.Inspect
+	}
+	return o
 }
 
 // newCounters returns the counters of a serving process.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/cookie"
@@ -112,19 +113,32 @@ func From(ctx context.Context) *Services {
 	return s
 }
 
-// attach returns a copy of tasks whose handlers find the services with From.
-func (s *Services) attach(tasks []jobs.Definition) []jobs.Definition {
+// attach returns a copy of tasks whose handlers find the services with From. Those that
+// check a file in quarantine also open such files.
+func (s *Services) attach(tasks []jobs.Definition, files *uploads.Store) []jobs.Definition {
 	all := make([]jobs.Definition, len(tasks))
 	for i, d := range tasks {
 		handle := d.Handler
 		if handle != nil {
 			d.Handler = func(ctx context.Context, job *jobs.Job) error {
-				return handle(context.WithValue(ctx, servicesKey{}, s), job)
+				own := s
+				if routes.ChecksQuarantine(d.Name, job.ID) {
+					own = s.inspecting(files)
+				}
+				return handle(context.WithValue(ctx, servicesKey{}, own), job)
 			}
 		}
 		all[i] = d
 	}
 	return all
+}
+
+// inspecting returns the services of a worker for a task that also opens files in quarantine.
+func (s *Services) inspecting(files *uploads.Store) *Services {
+	return &Services{
+		Tasks: s.Tasks, Uploads: quarantinedFiles{uploadedFiles{files}}, Channels: s.Channels, Cache: s.Cache, Pool: s.Pool,
+		Metrics: s.Metrics, Data: s.Data, MaxBody: s.MaxBody, Log: s.Log, Leaving: s.Leaving, redis: s.redis, limits: s.limits, keys: s.keys,
+	}
 }
 
 // openServices returns the services that serving processes and workers have in common.
@@ -159,4 +173,12 @@ type uploadedFiles struct{ *uploads.Store }
 // Open implements Uploads.
 func (u uploadedFiles) Open(directory, filename string) (io.ReadSeekCloser, error) {
 	return u.Store.Open(directory, filename)
+}
+
+// quarantinedFiles implements Uploads on the file store, for the task of -quarantine.
+type quarantinedFiles struct{ uploadedFiles }
+
+// Open implements Uploads.
+func (u quarantinedFiles) Open(directory, filename string) (io.ReadSeekCloser, error) {
+	return u.OpenQuarantined(directory, filename)
 }

@@ -46,7 +46,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		return err
 	}
 	defer func() { err = errors.Join(err, services.redis.Close()) }()
-	tasks, err := registry(services.attach(a.tasks()), commands(c, s))
+	tasks, err := registry(services.attach(a.tasks(), s.uploads), commands(c, s))
 	if err != nil {
 		return err
 	}

@@ -3,16 +3,22 @@ package uploads
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 )
 
-// AddPending makes Run call Options.Stored for stored files, with a new id for each file. It
-// is for files that did not get their name from this package, such as those of a backup. The
+// AddPending makes Run call Options.Stored for stored files, and Options.Quarantine for those in
+// quarantine, with a new id for each file. It is for files that did not get their name from this package, such as those of a backup. The
 // error wraps fs.ErrNotExist if a file is not there; then nothing is recorded.
 func (s *Store) AddPending(ctx context.Context, files ...File) error {
 	records := make([]Pending, len(files))
 	for i, f := range files {
 		content, err := s.Open(f.Directory, f.Filename)
+		quarantined := errors.Is(err, fs.ErrNotExist)
+		if quarantined {
+			content, err = s.OpenQuarantined(f.Directory, f.Filename)
+		}
 		if err != nil {
 			return err
 		}
@@ -22,7 +28,7 @@ func (s *Store) AddPending(ctx context.Context, files ...File) error {
 		}
 		records[i] = Pending{
 			ID: rand.Text(), Directory: f.Directory, Filename: f.Filename,
-			Size: info.Size, Modified: info.Modified.UnixNano(), SHA256: info.SHA256,
+			Size: info.Size, Modified: info.Modified.UnixNano(), SHA256: info.SHA256, Quarantined: quarantined,
 		}
 	}
 	r, err := s.backend.Journal.Begin(ctx, records)

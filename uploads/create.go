@@ -19,7 +19,10 @@ type Upload struct {
 	directory  string // name that was given to Create; empty for any
 	filename   string
 	hash       hash.Hash
-	size       int64 // bytes
+	size       int64  // bytes
+	limit      int64  // size limit in bytes
+	hidden     bool   // in quarantine
+	subject    string // sender, for Options.Quota
 	started    time.Time
 	publishErr error // error of the last attempt to publish
 	err        error // permanent error: the file does not contain what was written
@@ -48,9 +51,13 @@ func (s *Store) Create(ctx context.Context, directory, filename string) (*Upload
 
 // createUpload is Create in the calling goroutine.
 func (s *Store) createUpload(ctx context.Context, id, directory, filename string) (*Upload, error) {
-	u := &Upload{store: s, id: id, directory: directory, filename: filename, hash: sha256.New()}
+	u := &Upload{store: s, id: id, directory: directory, filename: filename, hash: sha256.New(), limit: s.options.MaxFile}
 	var err error
 	if u.file, err = s.backend.Files.Create(ctx, u.id, directory, filename); err != nil {
+		return nil, err
+	}
+	if u.hidden, err = s.hide(ctx, u.file); err != nil {
+		u.file.Close()
 		return nil, err
 	}
 	u.startMetering()

@@ -17,6 +17,9 @@ var (
 	// ErrTooLarge is for a file over Options.MaxFile, or a text field over
 	// Options.MaxField.
 	ErrTooLarge = errors.New("too large")
+	// ErrQuota is for a file with which a quota would be exceeded. A full disk is another
+	// error: it wraps ENOSPC.
+	ErrQuota = errors.New("over quota")
 	// ErrMalformed is for a body that is not a complete form.
 	ErrMalformed = errors.New("malformed form")
 	// ErrNoFile is for a form without files.

@@ -11,6 +11,8 @@ import (
 type Backend struct {
 	Files   Files
 	Journal Journal
+	// Quarantine hides files. Nil: Options.Quarantine cannot be used.
+	Quarantine Quarantine
 	// Close releases the resources of both. Nil: there are none.
 	Close func() error
 }
@@ -40,6 +42,10 @@ type Files interface {
 
 // Writer is a file that is being written. One goroutine at a time uses it.
 type Writer interface {
+	// Hide makes the file invisible: after Publish its name is in use, but Files.Open and
+	// List do not find it, until Quarantine.Release. It is called before the first Write, and
+	// only if the backend has a Quarantine.
+	Hide(ctx context.Context) error
 	// Write appends p. After an error only Close may be called.
 	Write(ctx context.Context, p []byte) (int, error)
 	// Finish makes everything that was written durable, except the name. sum is the
@@ -96,6 +102,18 @@ type Journal interface {
 	Retry(ctx context.Context, fn func(Pending) error) (left int, err error)
 }
 
+// Quarantine is for files that Writer.Hide has made invisible. Files.Check and Files.Remove
+// find these too. The errors of Release and Reject wrap fs.ErrNotExist if the file of the
+// record has been removed, changed or replaced.
+type Quarantine interface {
+	// OpenHidden is Files.Open, but also opens an invisible file.
+	OpenHidden(ctx context.Context, directory, filename string) (Content, error)
+	// Release makes the file visible. If it is visible already, Release does nothing.
+	Release(ctx context.Context, p Pending) error
+	// Reject removes the file, as Files.Remove does.
+	Reject(ctx context.Context, p Pending) error
+}
+
 // Record is a record of a Journal that this process works on.
 type Record interface {
 	// End keeps only the files in left in the record. Without files it removes the
@@ -111,6 +129,8 @@ type Pending struct {
 	Size      int64  `json:"size"`
 	Modified  int64  `json:"modified"` // Unix time in ns, as returned by Writer.Finish; 0 if unknown
 	SHA256    string `json:"sha256"`
+	// Quarantined is true if Options.Quarantine decides about the file.
+	Quarantined bool `json:"quarantined,omitempty"`
 }
 
 // Check returns an error if p cannot be the JSON that a Store has written.

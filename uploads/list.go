@@ -32,7 +32,7 @@ type Entry struct {
 // "". next is the value of after for the next page, or "" if there is none. The empty
 // directory is the store's own folder.
 //
-// List leaves out symbolic links, special files and names that CheckName refuses. It
+// List leaves out files in quarantine, symbolic links, special files and names that CheckName refuses. It
 // runs in the pool, and its memory depends on limit, not on the size of the folder.
 //
 // The error wraps ErrName for an unacceptable name or one that contains a symbolic
@@ -84,7 +84,7 @@ func (d *disk) List(_ context.Context, directory, after string, limit int) (entr
 			return nil, "", fmt.Errorf("list folder: %w", err)
 		case info.IsDir():
 			entries = append(entries, Entry{Name: name, Folder: true, Modified: info.ModTime()})
-		case info.Mode().IsRegular():
+		case info.Mode().IsRegular() && !isHidden(info):
 			entries = append(entries, Entry{Name: name, Size: info.Size(), Modified: info.ModTime()})
 		}
 	}

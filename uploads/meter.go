@@ -18,6 +18,9 @@ type Meter interface {
 	// CodeInvalid if the upload was discarded, for example because the body ended early,
 	// or CodePartial after Pause. took is the time since FileBegan.
 	FileEnded(code int, took time.Duration)
+	// QuarantineEnded is called for each file that has left the quarantine. passed is false
+	// if the file was removed.
+	QuarantineEnded(passed bool)
 }
 
 type noMeter struct{}
@@ -25,6 +28,7 @@ type noMeter struct{}
 func (noMeter) FileBegan()                   {}
 func (noMeter) FileWrote(int)                {}
 func (noMeter) FileEnded(int, time.Duration) {}
+func (noMeter) QuarantineEnded(bool)         {}
 
 // Counters is a Meter that counts in memory. The zero value is ready to use.
 type Counters struct {
@@ -38,6 +42,8 @@ type Stats struct {
 	Bytes    int64         // bytes written, also of files that were not stored
 	Files    map[int]int64 // number of ended files by code
 	Duration time.Duration // total duration of all ended files
+	Released int64         // files that have passed the quarantine
+	Rejected int64         // files that the quarantine has removed
 }
 
 // FileBegan implements Meter.
@@ -64,6 +70,17 @@ func (c *Counters) FileEnded(code int, took time.Duration) {
 	c.stats.Open--
 	c.stats.Files[code]++
 	c.stats.Duration += took
+}
+
+// QuarantineEnded implements Meter.
+func (c *Counters) QuarantineEnded(passed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if passed {
+		c.stats.Released++
+	} else {
+		c.stats.Rejected++
+	}
 }
 
 // Stats returns the current sums.

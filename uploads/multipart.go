@@ -40,9 +40,16 @@ const maxDelimiter = maxBoundary + 64
 //   - ErrDigest: the whole body has another digest
 //   - ErrBody and the error of body
 //   - pool.ErrFull before the body is read, or pool.ErrClosed
+//   - ErrUndecided
 //   - ErrUnavailable. If it occurs when the files get their names, a file may be stored
 //   - the cause of the end of ctx
 func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
+	return s.MultipartFrom(ctx, Sender{}, body, boundary)
+}
+
+// MultipartFrom is Multipart for the files of a sender. Each file is decided about by Admit
+// when its header has been read.
+func (s *Store) MultipartFrom(ctx context.Context, sender Sender, body io.Reader, boundary string) (Response, error) {
 	if !validBoundary(boundary) {
 		return Response{}, WithReason(ErrMalformed, "invalid boundary")
 	}
@@ -50,7 +57,7 @@ func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) 
 	if err := s.Do(ctx, func() error { return nil }); err != nil {
 		return Response{}, fmt.Errorf("begin form: %w", err)
 	}
-	f := &form{store: s, stream: newStream(body, s.options.MaxHead)}
+	f := &form{store: s, sender: sender, stream: newStream(body, s.options.MaxHead)}
 	f.reader = multipart.NewReader(f.stream, boundary)
 	defer f.discard()
 	if err := f.read(ctx); err != nil {
@@ -65,6 +72,7 @@ func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) 
 // form is a multipart body that is being read.
 type form struct {
 	store  *Store
+	sender Sender
 	stream *stream
 	reader *multipart.Reader
 	parts  int

@@ -30,22 +30,34 @@ func (c diskContent) Info() Info { return c.info }
 
 // Open implements Files.
 func (d *disk) Open(_ context.Context, directory, filename string) (Content, error) {
-	f, info, err := d.findFile(directory, filename)
+	f, err := d.open(directory, filename, false)
 	if err != nil {
 		return nil, err
+	}
+	return f, nil
+}
+
+// open opens a file. hidden is true if it may be one in quarantine.
+func (d *disk) open(directory, filename string, hidden bool) (c diskContent, err error) {
+	f, info, err := d.findFile(directory, filename)
+	if err != nil {
+		return c, err
 	}
 	defer f.close()
 	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
 	file, err := f.last().root.OpenFile(filename, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, d.mapError(fmt.Errorf("open file: %w", err))
+		return c, d.mapError(fmt.Errorf("open file: %w", err))
 	}
 	opened, err := file.Stat()
 	if err == nil && !os.SameFile(info, opened) {
 		err = fmt.Errorf("open file: replaced by another file: %w", fs.ErrNotExist)
 	}
+	if err == nil && !hidden && isHidden(opened) {
+		err = fmt.Errorf("open file: in quarantine: %w", fs.ErrNotExist)
+	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return c, errors.Join(err, file.Close())
 	}
 	return diskContent{file, Info{Size: opened.Size(), Modified: opened.ModTime(), SHA256: d.storedSum(file, opened)}}, nil
 }

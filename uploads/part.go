@@ -42,14 +42,19 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	if len(f.files) == f.store.options.MaxFiles {
 		return WithReason(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
 	}
-	u, err := f.receive(ctx, d, content)
+	permit, err := f.store.Admit(ctx, Proposal{Directory: d.name, Filename: d.filename, Size: -1, Sender: f.sender})
+	var u *Upload
+	if err == nil {
+		d.name, d.filename = permit.Directory, permit.Filename
+		u, err = f.receive(ctx, permit, content)
+	}
 	f.uploads = append(f.uploads, u)
 	if err == nil {
 		f.files = append(f.files, File{Directory: d.name, Filename: d.filename})
 		return nil
 	}
 	switch {
-	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed), errors.Is(err, ErrUnavailable):
+	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed), errors.Is(err, ErrUnavailable), errors.Is(err, ErrUndecided):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -60,25 +65,23 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 
 // receive writes a file, which is published later. After an error it returns no upload,
 // and the rest of content is unread.
-func (f *form) receive(ctx context.Context, d disposition, content *content) (*Upload, error) {
-	if err := CheckName(d.name, d.filename); err != nil {
-		return nil, err
-	}
+func (f *form) receive(ctx context.Context, p Permit, content *content) (*Upload, error) {
 	for i, u := range f.uploads {
-		if u != nil && f.files[i].Directory == d.name && f.files[i].Filename == d.filename {
-			return nil, existsError(d.name, d.filename)
+		if u != nil && f.files[i].Directory == p.Directory && f.files[i].Filename == p.Filename {
+			return nil, existsError(p.Directory, p.Filename)
 		}
 	}
 	var u *Upload
 	err := f.store.DoWait(ctx, func() (err error) {
-		if err = f.store.backend.Files.Check(ctx, d.name, d.filename); err == nil {
-			u, err = f.store.createUpload(ctx, rand.Text(), d.name, d.filename)
+		if err = f.store.backend.Files.Check(ctx, p.Directory, p.Filename); err == nil {
+			u, err = f.store.createUpload(ctx, rand.Text(), p.Directory, p.Filename)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	u.Apply(p)
 	if _, err := u.ReadFrom(ctx, content); err != nil {
 		u.Discard() // now and not after the form: the next file may need the disk space
 		if f.stream.caused(err) {
@@ -97,7 +100,7 @@ func (f *form) skipFile(c *content) error {
 	n, err := io.Copy(io.Discard, io.LimitReader(c, bound+1))
 	f.excess += max(0, c.n-limit)
 	if n > bound {
-		return f.store.tooLargeError()
+		return tooLarge(limit)
 	}
 	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // at the end of a part, ErrDigest replaces io.EOF
 		return f.stream.formError(err)

@@ -126,6 +126,7 @@ func (s *Store) callStoredFor(ctx context.Context, r Record, batch []*publicatio
 	}
 	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has disconnected
 	var left []Pending
+	waiting := false
 	for _, p := range batch {
 		if p.pending == nil || !p.mayBeStored() {
 			continue
@@ -134,13 +135,17 @@ func (s *Store) callStoredFor(ctx context.Context, r Record, batch []*publicatio
 			left = append(left, *p.pending)
 			continue
 		}
-		if p.storedErr = s.callStored(ctx, *p.pending); p.storedErr != nil {
+		if p.storedErr = s.settle(ctx, *p.pending); errors.Is(p.storedErr, errHeld) {
+			left, waiting, p.storedErr = append(left, *p.pending), true, nil
+		} else if p.storedErr != nil {
 			left = append(left, *p.pending)
 			s.log.WarnContext(ctx, "callback for stored file failed, will retry", "id", p.pending.ID,
 				"directory", p.directory, "filename", p.filename, "error", p.storedErr)
 		}
 	}
-	r.End(ctx, left)
+	if !waiting || !s.hold(r, left) {
+		r.End(ctx, left)
+	}
 }
 
 // callStored calls Options.Stored and turns a panic into an error.
@@ -202,18 +207,15 @@ func (r *diskRecord) read() (files []Pending, err error) {
 // stillStored reports whether the file is stored. It is not if the process was killed
 // before the file got its name, or if the file has been removed, changed or replaced
 // since then.
-func (d *disk) stillStored(ctx context.Context, p Pending) (bool, error) {
-	f, err := d.Open(ctx, p.Directory, p.Filename)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrName) {
+func (d *disk) stillStored(p Pending) (bool, error) {
+	f, err := d.openPending(p)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = f.Close() }() // opened for reading only
-	info := f.Info()
-	same := info.Size == p.Size && info.Modified.UnixNano() == p.Modified
-	return same && (info.SHA256 == "" || info.SHA256 == p.SHA256), nil
+	return true, f.Close()
 }
 
 // validID reports whether id is 1 to 100 ASCII letters, digits, hyphens and

@@ -118,7 +118,10 @@ func (s *Store) publishBatch(ctx context.Context, batch []*publication) Record {
 	for _, p := range batch {
 		p.pending = nil
 		var modified time.Time
-		if modified, p.err = p.upload.complete(ctx); p.err == nil && s.needsStored(p.directory, p.filename) {
+		if modified, p.err = p.upload.complete(ctx); p.err == nil {
+			p.err = p.count(ctx)
+		}
+		if p.err == nil && (p.upload.hidden || s.needsStored(p.directory, p.filename)) {
 			p.pending = p.upload.pendingEntry(p.directory, p.filename, modified)
 			entries = append(entries, *p.pending)
 		}
@@ -136,6 +139,7 @@ func (s *Store) publishBatch(ctx context.Context, batch []*publication) Record {
 		if p.err == nil {
 			p.err = p.upload.name(ctx, p.directory, p.filename)
 		}
+		p.cancelCount(ctx)
 		keep = keep || p.pending != nil && p.mayBeStored()
 		if p.upload.file != nil { // otherwise it is published, or had ended before
 			p.upload.publishErr = p.err
@@ -190,7 +194,7 @@ func (f *diskFile) Finish(_ context.Context, sum string) (time.Time, error) {
 
 // pendingEntry returns the line of the pending record for a complete upload.
 func (u *Upload) pendingEntry(directory, filename string, modified time.Time) *Pending {
-	p := &Pending{ID: u.id, Directory: directory, Filename: filename, Size: u.size, SHA256: u.sum()}
+	p := &Pending{ID: u.id, Directory: directory, Filename: filename, Size: u.size, SHA256: u.sum(), Quarantined: u.hidden}
 	if !modified.IsZero() {
 		p.Modified = modified.UnixNano()
 	}

@@ -21,6 +21,7 @@ func (s *Store) Remove(ctx context.Context, directory, filename string) error {
 			return nil
 		}
 		if err == nil {
+			s.uncount(ctx, directory, filename)
 			s.log.InfoContext(ctx, "file removed", "directory", directory, "filename", filename)
 		}
 		return err

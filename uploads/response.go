@@ -17,6 +17,7 @@ const (
 	CodeStored   = 200
 	CodePartial  = 206 // resumable upload that is not complete; never in the response to a form
 	CodeInvalid  = 400 // unacceptable name, malformed form, wrong digest or incomplete body
+	CodeRefused  = 403 // Refusal, or over a quota
 	CodeTooLarge = 413
 	CodeInternal = 500
 	CodeExists   = 501
@@ -109,7 +110,10 @@ func (r Response) Status() int {
 		return http.StatusBadRequest
 	case CodeFormat:
 		return http.StatusUnsupportedMediaType
-	case CodeStored, CodeInvalid, CodeTooLarge, CodeInternal, CodeNoSpace:
+	case CodeStored, CodeInternal, CodeNoSpace:
+		return r.Code
+	}
+	if r.Code >= 400 && r.Code < 500 {
 		return r.Code
 	}
 	return http.StatusInternalServerError
@@ -129,17 +133,22 @@ func codeAndReason(err error) (code int, reason string) {
 		return CodeInvalid, "unacceptable name: too long for the file system"
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
 		return CodeInternal, "too busy: try again later"
+	case errors.Is(err, ErrUndecided):
+		return CodeInternal, ErrUndecided.Error() + ": try again later"
 	case errors.Is(err, ErrUnavailable):
 		return CodeInternal, ErrUnavailable.Error() + ": try again later"
 	case errors.Is(err, ErrBody):
 		return CodeInvalid, ErrBody.Error()
+	}
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.code(), r.Reason
 	}
 	for _, row := range []struct {
 		kind error
 		code int
 	}{
 		{ErrName, CodeInvalid}, {ErrMalformed, CodeInvalid}, {ErrDigest, CodeInvalid},
-		{ErrTooLarge, CodeTooLarge}, {ErrExists, CodeExists},
+		{ErrTooLarge, CodeTooLarge}, {ErrQuota, CodeRefused}, {ErrExists, CodeExists},
 		{ErrNoFile, CodeNoFile}, {ErrMissing, CodeMissing}, {ErrFormat, CodeFormat},
 	} {
 		if errors.Is(err, row.kind) {

@@ -65,7 +65,7 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 	if s.disk == nil {
 		return nil, errNoFolder
 	}
-	u := &Upload{store: s, id: path.Base(name), hash: sha256.New(), size: m.Size,
+	u := &Upload{store: s, id: path.Base(name), hash: sha256.New(), size: m.Size, limit: s.options.MaxFile,
 		file: &diskFile{disk: s.disk, file: f, temporary: name, callersFile: true, size: m.Size}}
 	err := s.Do(ctx, func() error {
 		info, err := f.Stat()
@@ -74,6 +74,9 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 		}
 		if err != nil {
 			return fmt.Errorf("stat file to resume: %w", err)
+		}
+		if u.hidden, err = s.hide(ctx, u.file); err != nil {
+			return err
 		}
 		if u.resumeHash(m) != nil {
 			// The state may have been saved by another version of Go. Compute it again.
@@ -98,9 +101,13 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 // ResumeWriter continues an upload from the checkpoint m on a Writer that has the bytes before
 // it. Options.Stored gets id. It fails if the state of the hash was saved by a version of Go
 // with another format.
-func (s *Store) ResumeWriter(id string, w Writer, m Checkpoint) (*Upload, error) {
-	u := &Upload{store: s, id: id, hash: sha256.New(), size: m.Size, file: w}
+func (s *Store) ResumeWriter(ctx context.Context, id string, w Writer, m Checkpoint) (*Upload, error) {
+	u := &Upload{store: s, id: id, hash: sha256.New(), size: m.Size, limit: s.options.MaxFile, file: w}
 	if err := u.resumeHash(m); err != nil {
+		return nil, err
+	}
+	var err error
+	if u.hidden, err = s.hide(ctx, w); err != nil {
 		return nil, err
 	}
 	u.startMetering()

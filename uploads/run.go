@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +20,20 @@ const (
 	maxRetry = time.Minute
 )
 
-// Run calls Options.Stored until ctx ends, for each stored file for which it has not
-// returned nil yet: because the process was killed in between, or because Stored
+// Run calls Options.Quarantine and Options.Stored until ctx ends, for each stored file for
+// which this is not done yet: because the verdict is pending, the process was killed in between, or because Stored
 // failed. The first calls are made at once, further ones after 5 s. After failures the
 // interval doubles, up to one minute. Stored is not called for files that have been removed
 // or changed since they were stored. On a folder, only one of the processes that have it
 // open makes these calls at a time. Run returns nil.
 func (s *Store) Run(ctx context.Context) error {
-	if s.options.Stored == nil {
+	if s.options.Stored == nil && s.options.Quarantine == nil {
 		<-ctx.Done()
 		return nil
 	}
+	var holding sync.WaitGroup
+	defer holding.Wait()
+	holding.Go(func() { s.settleHeld(ctx) }) // ends with ctx
 	for wait := minRetry; ; {
 		left, err := s.retry(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -51,13 +55,21 @@ func (s *Store) Run(ctx context.Context) error {
 // retry calls Options.Stored for the files in the journal. It returns the number of files
 // for which a call failed, and the first error.
 func (s *Store) retry(ctx context.Context) (left int, failed error) {
-	return s.backend.Journal.Retry(ctx, func(p Pending) error {
-		err := s.callStored(ctx, p)
-		if err == nil {
+	var first error // other than errHeld
+	left, failed = s.backend.Journal.Retry(ctx, func(p Pending) error {
+		err := s.settle(ctx, p)
+		if first == nil && !errors.Is(err, errHeld) {
+			first = err
+		}
+		if err == nil && !p.Quarantined {
 			s.log.InfoContext(ctx, "callback for stored file succeeded on retry", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
 		}
 		return err
 	})
+	if errors.Is(failed, errHeld) {
+		failed = first
+	}
+	return left, failed
 }
 
 // Retry implements Journal. It processes all records once, unless another process is doing
@@ -127,7 +139,7 @@ func (d *disk) retryOne(ctx context.Context, name string, fn func(Pending) error
 	for _, p := range files {
 		there, err := false, ctx.Err()
 		if err == nil {
-			there, err = d.stillStored(ctx, p)
+			there, err = d.stillStored(p)
 		}
 		if err == nil && there {
 			err = fn(p)

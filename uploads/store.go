@@ -70,6 +70,21 @@ type Options struct {
 	// MaxField is the size limit of a text field of a form, and of the data after
 	// the last part, in bytes. Default 1 MiB.
 	MaxField int64
+	// Decide decides about each file, before its content is received. Its error refuses the
+	// file: a *Refusal and the errors of this package have their own responses, and any
+	// other one is an internal error. It runs in the calling goroutine, may block, and is
+	// called from several goroutines at once. Nil: every file is admitted.
+	Decide func(ctx context.Context, p Proposal) (Decision, error)
+	// Quota limits the sum of the sizes of files. Nil: no limits.
+	Quota Quota
+	// Quarantine is asked for the verdict about each stored file, with the id that Stored
+	// gets. It is called again until it returns another verdict than VerdictPending, also
+	// after an error. Until then the name of the file is in use, but Open and List do not find
+	// the file. Then the file becomes visible and Stored is called, or the file is removed.
+	// This survives the end of all processes: Run of any process with Quarantine set
+	// continues. Quarantine may be called from several goroutines at once and for the same
+	// file by several processes. Nil: files are visible when they are stored.
+	Quarantine func(ctx context.Context, id string, f File) (Verdict, error)
 	// Stored is called for each stored file, with an id that is unique to the
 	// file. It is called at least once, and again with the same id until it
 	// returns nil. Publish and Multipart wait for the first call; its error is
@@ -104,6 +119,10 @@ type Store struct {
 	largeChunks chan struct{} // semaphore: one element for each chunk in use
 	chunks      sync.Pool     // of *chunk
 	smallChunks sync.Pool     // of *smallChunk
+
+	mu      sync.Mutex
+	held    []*held // records of files in quarantine
+	running bool    // true while Run takes care of held
 }
 
 // Open opens the folder dir, and creates it with its parents if it is missing (mode
@@ -117,7 +136,7 @@ func open(dir string, o Options, sys syscalls) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := New(Backend{Files: d, Journal: d, Close: d.root.Close}, o)
+	s := New(Backend{Files: d, Journal: d, Quarantine: d, Close: d.root.Close}, o)
 	s.disk = d
 	return s, nil
 }

@@ -35,7 +35,7 @@ func (s *Store) getBuffer() (buffer []byte, putBack func()) {
 	}
 }
 
-// Write appends p. If the file would become larger than Options.MaxFile, nothing of p
+// Write appends p. If the file would become larger than Options.MaxFile or than its permit allows, nothing of p
 // is written and the error wraps ErrTooLarge. Write runs in the pool and waits while
 // that is full; ctx ends the wait, and then Write may be called again. After any other
 // error the upload can only be discarded.
@@ -46,8 +46,8 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 	if u.err != nil {
 		return 0, u.err
 	}
-	if int64(len(p)) > u.store.options.MaxFile-u.size {
-		u.err = u.store.tooLargeError()
+	if int64(len(p)) > u.limit-u.size {
+		u.err = tooLarge(u.limit)
 		return 0, u.err
 	}
 	n := 0
@@ -56,10 +56,6 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 		return u.err
 	})
 	return n, err
-}
-
-func (s *Store) tooLargeError() error {
-	return WithReason(ErrTooLarge, fmt.Sprintf("the size limit of a file is %d bytes", s.options.MaxFile))
 }
 
 // append writes and hashes p, in the calling goroutine.

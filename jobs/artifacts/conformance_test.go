@@ -202,6 +202,8 @@ func (w *memoryWriter) Finish(context.Context, string) (time.Time, error) {
 	return time.Time{}, w.memory.step("finish")
 }
 
+func (*memoryWriter) Hide(context.Context) error { return errors.New("not used") }
+
 func (w *memoryWriter) Publish(_ context.Context, directory, filename string) error {
 	if err := w.memory.step("publish"); err != nil {
 		return err

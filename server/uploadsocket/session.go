@@ -50,6 +50,7 @@ type session struct {
 	net      *server.Taken
 	conn     *websocket.Conn
 	request  Request
+	permit   uploads.Permit
 	log      *slog.Logger
 	ctx      context.Context //nolint:containedctx // context of the session, which has no caller
 	cancel   context.CancelCauseFunc
@@ -129,6 +130,7 @@ func (u *session) take() (uploads.File, error) {
 		return uploads.File{}, err
 	}
 	defer upload.Discard()
+	upload.Apply(u.permit)
 	for messages := 0; ; messages++ {
 		end, err := u.message(upload)
 		if err != nil {

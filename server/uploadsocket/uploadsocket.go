@@ -77,6 +77,8 @@ func New(store *uploads.Store, o Options) *Server {
 // Request describes an upload.
 type Request struct {
 	Directory, Filename string
+	// Sender is the client, for uploads.Store.Admit.
+	Sender uploads.Sender
 	// Numbered adds a number to the name if Filename exists, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
@@ -93,12 +95,17 @@ type Request struct {
 
 // Serve accepts the WebSocket handshake h of the request of ctx, which upgrade.Read has
 // returned, and starts the upload. If it returns an error, it has sent no response, and the
-// handler must return that error: upgrade.ErrLeaving, or an error of uploads.Store.Check, for
-// example pool.ErrFull.
+// handler must return that error: upgrade.ErrLeaving, or an error of uploads.Store.Admit or
+// Check, for example pool.ErrFull.
 func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request) error {
 	if s.draining() {
 		return upgrade.ErrLeaving
 	}
+	permit, err := s.store.Admit(ctx, uploads.Proposal{Directory: r.Directory, Filename: r.Filename, Size: -1, Sender: r.Sender})
+	if err != nil {
+		return err
+	}
+	r.Directory, r.Filename = permit.Directory, permit.Filename
 	if err := s.store.Check(ctx, r.Directory, r.Filename); err != nil && (!r.Numbered || !errors.Is(err, uploads.ErrExists)) {
 		return err
 	}
@@ -107,7 +114,7 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 		if r.Ended == nil {
 			r.Ended = func(uploads.Response) {}
 		}
-		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
+		if !s.begin(&session{server: s, net: t, request: r, permit: permit, log: log}, h) {
 			_ = t.Close() // a shutdown has started in the meantime
 			r.Ended(interrupted)
 		}

@@ -149,6 +149,10 @@ func (b *Bucket) retryOne(ctx context.Context, key string, age time.Duration, fn
 			err = fn(p)
 		case err == nil && age < maxRecordAge:
 			rest = append(rest, p) // it may be stored a little later
+		case err == nil && p.Quarantined: // the mark of a file that was never stored
+			if key, errKey := b.key(p.Directory, p.Filename); errKey == nil {
+				err = b.removeObject(ctx, b.markKey(p.ID, key))
+			}
 		}
 		if err != nil {
 			rest = append(rest, p)

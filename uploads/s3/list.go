@@ -37,10 +37,14 @@ func (b *Bucket) Remove(ctx context.Context, directory, filename string) error {
 	if err != nil {
 		return fmt.Errorf("remove object: %w: %w", fs.ErrNotExist, err)
 	}
-	if _, err := b.stat(ctx, key); err != nil {
+	object, err := b.stat(ctx, key)
+	if err != nil {
 		return err
 	}
-	return b.removeObject(ctx, key)
+	if err := b.removeObject(ctx, key); err != nil || object.UserMetadata[metaHidden] == "" {
+		return err
+	}
+	return b.removeObject(ctx, b.markKey(object.UserMetadata[metaID], key))
 }
 
 // removeObject removes an object. Without the object that is a success.
@@ -84,6 +88,10 @@ func (b *Bucket) List(ctx context.Context, directory, after string, limit int) (
 // than those before, but the library returns the objects of a response before its folders.
 // So the first n are known when n have been returned before the last MaxKeys.
 func (b *Bucket) first(ctx context.Context, prefix, after string, n int) (found []minio.ObjectInfo, err error) {
+	hidden, err := b.marks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	ctx, end := b.operation(ctx, 0)
 	defer end()
 	o := minio.ListObjectsOptions{Prefix: prefix, MaxKeys: min(n, uploads.MaxList)}
@@ -101,6 +109,9 @@ func (b *Bucket) first(ctx context.Context, prefix, after string, n int) (found 
 		}
 		if surely >= n {
 			break
+		}
+		if hidden[nameHash(object.Key)] {
+			continue
 		}
 		object.Key = strings.TrimPrefix(object.Key, prefix)
 		// Others are of another program, or of the journal.

@@ -31,27 +31,54 @@ const conflicts = 10
 const conflictWait = 100 * time.Millisecond
 
 // Publish implements uploads.Writer.
-func (w *writer) Publish(ctx context.Context, directory, filename string) error {
+func (w *writer) Publish(ctx context.Context, directory, filename string) (err error) {
 	key, err := w.bucket.key(directory, filename)
 	if err != nil {
 		return err
 	}
-	err = w.bucket.publish(ctx, key, w.id, w.ended, func() error { return w.storeObject(ctx, key) })
+	o := newObject{w.id, key, directory, filename, w.hidden}
+	err = w.bucket.publish(ctx, o, w.ended, func() error { return w.storeObject(ctx, key) })
 	if err == nil {
 		w.uploadID = "" // nothing is left to abort
 	}
 	return err
 }
 
-// publish stores the object of the upload id by calling store, unless there is another one. ended is
-// the time of Finish.
-func (b *Bucket) publish(ctx context.Context, key, id string, ended time.Time, store func() error) (err error) {
+// newObject is an object that gets its name.
+type newObject struct {
+	id, key             string // of the upload; of the object
+	directory, filename string
+	hidden              bool // in quarantine
+}
+
+// metadata returns the metadata of an object.
+func metadata(id string, hidden bool) map[string]string {
+	m := map[string]string{metaID: id}
+	if hidden {
+		m[metaHidden] = "1"
+	}
+	return m
+}
+
+// publish stores an object by calling store, unless there is another one. ended is the time of
+// Finish.
+func (b *Bucket) publish(ctx context.Context, o newObject, ended time.Time, store func() error) (err error) {
+	if o.hidden {
+		if err := b.mark(ctx, o); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil && !errors.Is(err, uploads.ErrUnavailable) {
+				b.unmark(ctx, o)
+			}
+		}()
+	}
 	for range conflicts {
 		if time.Since(ended) > maxPublishDelay {
 			return fmt.Errorf("store object: %w: the process was stopped too long", uploads.ErrUnavailable)
 		}
 		var again bool
-		if again, err = b.tryPublish(ctx, key, id, store); !again {
+		if again, err = b.tryPublish(ctx, o.key, o.id, store); !again {
 			break
 		}
 		select {
@@ -106,8 +133,9 @@ func (w *writer) storeObject(ctx context.Context, key string) error {
 	if w.uploadID == "" {
 		ctx, end := b.operation(ctx, 0)
 		defer end()
-		_, err := b.client.PutObject(ctx, b.name, key, io.NewSectionReader(w.part.file, 0, w.part.size), w.part.size, "", w.sum,
-			b.condition(map[string]string{metaID: w.id, metaSum: w.sum}))
+		m := metadata(w.id, w.hidden)
+		m[metaSum] = w.sum
+		_, err := b.client.PutObject(ctx, b.name, key, io.NewSectionReader(w.part.file, 0, w.part.size), w.part.size, "", w.sum, b.condition(m))
 		return failure(ctx, "store object", err)
 	}
 	ctx, end := b.operation(ctx, time.Duration(w.size()/completeRate)*time.Second)

@@ -17,6 +17,11 @@ import (
 // Open implements uploads.Files. It asks only for the description of the file. The first
 // Read, and the first one after each Seek to another place, asks for the content.
 func (b *Bucket) Open(ctx context.Context, directory, filename string) (uploads.Content, error) {
+	return b.open(ctx, directory, filename, false)
+}
+
+// open opens a file. hidden is true if it may be one in quarantine.
+func (b *Bucket) open(ctx context.Context, directory, filename string, hidden bool) (uploads.Content, error) {
 	key, err := b.key(directory, filename)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w: %w", fs.ErrNotExist, err) // no file can have that name
@@ -24,6 +29,15 @@ func (b *Bucket) Open(ctx context.Context, directory, filename string) (uploads.
 	object, err := b.stat(ctx, key)
 	if err != nil {
 		return nil, err
+	}
+	if !hidden {
+		away, err := b.isHidden(ctx, key, object)
+		if err != nil {
+			return nil, err
+		}
+		if away {
+			return nil, fmt.Errorf("open object: in quarantine: %w", fs.ErrNotExist)
+		}
 	}
 	c := &content{info: infoOf(object), size: object.Size}
 	c.get = func(at int64) (io.ReadCloser, error) { return b.get(ctx, key, object.ETag, at) }

@@ -63,7 +63,7 @@ func (h *resumed) Resume(ctx context.Context) (*uploads.Upload, tus.Pace, error)
 			return nil, pace, err
 		}
 	}
-	u, err := h.place.store.ResumeWriter(h.saved.ID, w, h.saved.Checkpoint())
+	u, err := h.place.store.ResumeWriter(ctx, h.saved.ID, w, h.saved.Checkpoint())
 	if err != nil {
 		h.place.bucket.log.ErrorContext(ctx, "upload lost", "upload", h.saved.ID, "error", err)
 		return nil, pace, tus.ErrUnreadable

@@ -23,6 +23,7 @@ type resumedWriter struct {
 	size   int64  // bytes in all: those in parts, those in the buffer, and those being copied
 	sum    string // hexadecimal SHA-256 of the whole file, known after Finish
 	ended  time.Time
+	hidden bool // in quarantine
 
 	key      string // of the multipart upload
 	uploadID string // of the multipart upload; empty before the first part
@@ -41,6 +42,12 @@ type resumedWriter struct {
 type sendDone struct {
 	part sentPart
 	err  error
+}
+
+// Hide implements uploads.Writer.
+func (w *resumedWriter) Hide(context.Context) error {
+	w.hidden = true
+	return nil
 }
 
 // Write implements uploads.Writer. The end of ctx does not stop it half way, so that what was
@@ -166,7 +173,8 @@ func (w *resumedWriter) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	w.uploadID, err = w.bucket.beginMultipart(ctx, w.key, s.ID)
+	w.uploadID, err = w.bucket.beginMultipart(ctx, w.key, metadata(s.ID, w.hidden))
+	w.held.saved.Hidden = w.hidden // saved with the id of the multipart upload
 	return err
 }
 
@@ -265,13 +273,14 @@ func (w *resumedWriter) Publish(ctx context.Context, directory, filename string)
 		return err
 	}
 	switch {
-	case w.uploadID != "" && w.key != key:
+	case w.uploadID != "" && (w.key != key || w.hidden && !w.held.saved.Hidden):
 		return w.publishCopy(ctx, directory, filename)
 	case w.uploadID == "":
 		err = w.load(ctx)
 	}
 	if err == nil {
-		err = w.bucket.publish(ctx, key, w.held.saved.ID, w.ended, func() error { return w.store(ctx, key) })
+		o := newObject{w.held.saved.ID, key, directory, filename, w.hidden}
+		err = w.bucket.publish(ctx, o, w.ended, func() error { return w.store(ctx, key) })
 	}
 	if hasStatus(err, http.StatusNotFound) { // the parts are gone, and there is no file
 		return fmt.Errorf("%w: %w", tus.ErrUnreadable, err)
@@ -287,8 +296,9 @@ func (w *resumedWriter) store(ctx context.Context, key string) error {
 	}
 	ctx, end := b.operation(ctx, 0)
 	defer end()
-	_, err := b.client.PutObject(ctx, b.name, key, w.buffer.reader(), w.buffer.size, "", w.sum,
-		onlyNew(map[string]string{metaID: w.held.saved.ID, metaSum: w.sum}))
+	m := metadata(w.held.saved.ID, w.hidden)
+	m[metaSum] = w.sum
+	_, err := b.client.PutObject(ctx, b.name, key, w.buffer.reader(), w.buffer.size, "", w.sum, onlyNew(m))
 	return failure(ctx, "store object", err)
 }
 
@@ -314,8 +324,9 @@ func (w *resumedWriter) complete(ctx context.Context, o minio.PutObjectOptions) 
 	return failure(ctx, "complete object", err)
 }
 
-// publishCopy publishes a file whose parts are in an object of its own, because the service
-// could overwrite a file when it completes a multipart upload.
+// publishCopy publishes a file whose parts become an object of its own: the service could
+// overwrite a file when it completes a multipart upload, or the upload began before there was
+// a quarantine.
 func (w *resumedWriter) publishCopy(ctx context.Context, directory, filename string) error {
 	key, err := w.held.place.assemble(ctx, w.held.saved)
 	if err != nil {
@@ -326,6 +337,11 @@ func (w *resumedWriter) publishCopy(ctx context.Context, directory, filename str
 		return err
 	}
 	defer whole.Close()
+	if w.hidden {
+		if err := whole.Hide(ctx); err != nil {
+			return err
+		}
+	}
 	err = w.fetch(ctx, key, 0, w.size, func(p []byte) error {
 		_, err := whole.Write(ctx, p)
 		return err

@@ -21,9 +21,10 @@ import (
 // the bytes up to the offset.
 type state struct {
 	tus.State
-	Key    string     `json:"key,omitempty"`  // key of the multipart upload
-	Upload string     `json:"upload"`         // id of the multipart upload; empty if there is none
-	Sent   []sentPart `json:"sent,omitempty"` // in the order of the numbers
+	Key    string     `json:"key,omitempty"`    // key of the multipart upload
+	Upload string     `json:"upload"`           // id of the multipart upload; empty if there is none
+	Hidden bool       `json:"hidden,omitempty"` // the multipart upload began in quarantine
+	Sent   []sentPart `json:"sent,omitempty"`   // in the order of the numbers
 	Tail   tail       `json:"tail"`
 	// Used is the highest part number that a holder may have used. Another one uses
 	// higher ones, because a part replaces an earlier one of the same number.

@@ -155,7 +155,7 @@ func Open(t Target, o Options) (*Bucket, error) {
 
 // Backend returns the backend for uploads.New. Closing the store closes the bucket.
 func (b *Bucket) Backend() uploads.Backend {
-	return uploads.Backend{Files: b, Journal: b, Close: b.Close}
+	return uploads.Backend{Files: b, Journal: b, Quarantine: b, Close: b.Close}
 }
 
 // Close waits until the parts of discarded uploads have been removed. Uploads must have

@@ -24,6 +24,7 @@ type writer struct {
 	bucket *Bucket
 	id     string
 	key    string // key of the object; empty if it is not known yet
+	hidden bool   // in quarantine
 	single bool   // the file is sent by one request, after it has been received
 	sum    string // hexadecimal SHA-256 of the whole file, known after Finish
 	ended  time.Time
@@ -185,16 +186,16 @@ func (w *writer) begin(ctx context.Context) error {
 	if w.uploadID != "" {
 		return nil
 	}
-	id, err := w.bucket.beginMultipart(ctx, w.key, w.id)
+	id, err := w.bucket.beginMultipart(ctx, w.key, metadata(w.id, w.hidden))
 	w.uploadID = id
 	return err
 }
 
-// beginMultipart begins a multipart upload for the upload id.
-func (b *Bucket) beginMultipart(ctx context.Context, key, id string) (uploadID string, err error) {
+// beginMultipart begins a multipart upload.
+func (b *Bucket) beginMultipart(ctx context.Context, key string, metadata map[string]string) (uploadID string, err error) {
 	ctx, end := b.operation(ctx, 0)
 	defer end()
-	uploadID, err = b.client.NewMultipartUpload(ctx, b.name, key, minio.PutObjectOptions{UserMetadata: map[string]string{metaID: id}})
+	uploadID, err = b.client.NewMultipartUpload(ctx, b.name, key, minio.PutObjectOptions{UserMetadata: metadata})
 	return uploadID, failure(ctx, "begin multipart upload", err)
 }
 

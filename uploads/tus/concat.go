@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/galeserver/gale/uploads"
 )
 
 // Values of Upload-Concat, or their first part.
@@ -50,11 +52,11 @@ func finalID(attr Attributes) string {
 }
 
 // concatenate serves POST of a final upload: it joins the parts and publishes the file.
-func (s *Server) concatenate(ctx context.Context, attr Attributes, p Progress) (Response, error) {
+func (s *Server) concatenate(ctx context.Context, sender uploads.Sender, attr Attributes, p Progress) (Response, error) {
 	attr.ID = finalID(attr)
 	e, err := s.acquire(ctx, attr.ID)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, errGone) {
-		e, err = s.createFinal(ctx, attr, p)
+		e, err = s.createFinal(ctx, sender, attr, p)
 	}
 	if err != nil {
 		return Response{}, err
@@ -68,16 +70,16 @@ func (s *Server) concatenate(ctx context.Context, attr Attributes, p Progress) (
 	return s.createdResponse(e, false), nil
 }
 
-func (s *Server) createFinal(ctx context.Context, attr Attributes, p Progress) (*entry, error) {
-	if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
-		return nil, err
-	}
+func (s *Server) createFinal(ctx context.Context, sender uploads.Sender, attr Attributes, p Progress) (*entry, error) {
 	parts, err := s.findParts(ctx, attr.Parts)
 	if err != nil {
 		return nil, err
 	}
 	if p.Length = parts.length(); p.Length > s.store.MaxFile() {
 		return nil, newError(http.StatusRequestEntityTooLarge, "the parts together are over Tus-Max-Size")
+	}
+	if err := s.admit(ctx, sender, &attr, p.Length); err != nil {
+		return nil, err
 	}
 	e, err := s.newEntry(ctx, State{attr, p})
 	if err == nil {

@@ -38,10 +38,10 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
 	if attr.final() {
-		return s.concatenate(ctx, attr, p)
+		return s.concatenate(ctx, r.Sender, attr, p)
 	}
 	if !attr.Partial() {
-		if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
+		if err := s.admit(ctx, r.Sender, &attr, p.Length); err != nil {
 			return Response{}, err
 		}
 	}

@@ -18,7 +18,8 @@ import (
 // and writes the pending record for uploads.Options.Stored, then the state is saved, and
 // then the data is removed.
 //
-// If the name is in use by now, or is not acceptable any more, or the bytes are lost, finish discards the upload.
+// If the name is in use by now, or is not acceptable any more, the file exceeds a quota, or the
+// bytes are lost, finish discards the upload.
 // Otherwise HEAD would return an offset equal to the length, and the client would believe
 // that the upload had succeeded.
 func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
@@ -37,10 +38,11 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 			return err
 		}
 		defer u.Discard()
+		u.Apply(e.permit())
 	}
 	ctx = context.WithoutCancel(ctx) // neither a disconnect nor a shutdown may interrupt it
 	file, err := u.Publish(ctx, e.Directory, e.Filename)
-	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) || errors.Is(err, ErrUnreadable) {
+	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrQuota) || errors.Is(err, ErrUnreadable) {
 		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
 	if err != nil {

@@ -71,7 +71,7 @@ func (e *entry) applyLength(ctx context.Context, r *Request) error {
 		return newError(http.StatusBadRequest, "Upload-Length cannot change")
 	case length < e.Offset:
 		return newError(http.StatusBadRequest, "Upload-Length is less than Upload-Offset")
-	case length > e.server.store.MaxFile():
+	case length > e.maxFile():
 		return newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	}
 	if err := e.held.Reserve(ctx, length, e.server.limits()); err != nil {

@@ -29,6 +29,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	if err != nil {
 		return nil, err
 	}
+	u.Apply(e.permit())
 	readCtx, stop := e.watch(ctx, r.Interrupt)
 	body := r.Body
 	if e.Length >= 0 { // one byte more, to detect a body that is too long

@@ -19,6 +19,8 @@ type Request struct {
 	// ID is the path after Options.Base. It is empty for POST, which creates an
 	// upload.
 	ID string
+	// Sender is the client, for uploads.Store.Admit.
+	Sender uploads.Sender
 	// Header returns the value of a header field, or "".
 	Header func(name string) string
 	// Length is the length of the body in bytes, or -1 if it is unknown.

@@ -35,6 +35,8 @@ type Attributes struct {
 	Concat    string    `json:"concat,omitempty"`   // value of Upload-Concat
 	Parts     []string  `json:"parts,omitempty"`    // ids of the parts of a final upload
 	Created   time.Time `json:"created"`
+	MaxSize   int64     `json:"max_size,omitempty"` // see uploads.Permit
+	Subject   string    `json:"subject,omitempty"`
 }
 
 // Partial reports whether the upload is a part for later concatenation.

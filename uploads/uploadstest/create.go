@@ -188,17 +188,17 @@ func putWithID(t *testing.T, place Place, large int) {
 	s := place.Open(t, uploads.Options{Stored: c.stored})
 	for i, size := range []int{10, large + 10} {
 		id, name, text := fmt.Sprintf("ID-%d", i), fmt.Sprint(size), content(uint64(i), size)
-		f, err := s.Put(t.Context(), id, "d", name, strings.NewReader(string(text)))
+		f, err := s.Put(t.Context(), id, uploads.Permit{Directory: "d", Filename: name}, strings.NewReader(string(text)))
 		if err != nil || f.ID != id || f.SHA256 != sum(text) || len(c.list()) != i+1 || c.list()[i].id != id {
 			t.Errorf("%+v, %v, calls %+v", f, err, c.list())
 		}
-		if f, err := s.Put(t.Context(), "OTHER", "d", name, strings.NewReader("other")); !errors.Is(err, uploads.ErrExists) || f.Code != uploads.CodeExists {
+		if f, err := s.Put(t.Context(), "OTHER", uploads.Permit{Directory: "d", Filename: name}, strings.NewReader("other")); !errors.Is(err, uploads.ErrExists) || f.Code != uploads.CodeExists {
 			t.Errorf("another id: %+v, %v", f, err)
 		}
 		want(t, s, "d", name, text)
 	}
 	for _, id := range []string{"", "../x", "a\nb"} {
-		if f, err := s.Put(t.Context(), id, "d", "a", strings.NewReader("x")); err == nil {
+		if f, err := s.Put(t.Context(), id, uploads.Permit{Directory: "d", Filename: "a"}, strings.NewReader("x")); err == nil {
 			t.Errorf("id %q: %+v", id, f)
 		}
 	}

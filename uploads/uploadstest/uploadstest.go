@@ -29,6 +29,7 @@ func Run(t *testing.T, large int, newPlace func(t testing.TB) Place) {
 		"create": create, "discard": discard, "exists": exists, "race": race, "numbered": numbered, "put": putWithID,
 		"seek": seek, "remove": remove, "list": list, "pages": pages, "names": names, "hostile": hostile, "form": form,
 		"stored": stored, "stored later": storedLater, "stored never": storedNever,
+		"quarantine": quarantine, "quarantine later": quarantineLater,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newPlace(t), large) })
 	}

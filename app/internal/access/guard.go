@@ -105,9 +105,30 @@ func (g *Guard) Read(h *fasthttp.RequestHeader) (who any, err error) {
 	case id.Cookie && !g.isSameOrigin(h):
 		return nil, errOtherOrigin()
 	case !id.Admin:
-		return nil, server.Fail(fasthttp.StatusForbidden, "only the administrator may do this")
+		return nil, errNotAdmin()
 	}
 	return id, nil
+}
+
+// Upload returns a value for server.Route.Admit like Write, for routes whose handlers need to
+// know the sender. It calls Authenticate also if no token is set; an anonymous sender is then
+// admitted. If open is true, each identified sender is admitted, not only the administrator.
+func (g *Guard) Upload(open bool) func(h *fasthttp.RequestHeader) (who any, err error) {
+	return func(h *fasthttp.RequestHeader) (any, error) {
+		if err := g.origin(h); err != nil {
+			return nil, err
+		}
+		id, read, err := g.identify(h)
+		switch {
+		case err != nil:
+			return nil, err
+		case id == nil && g.digest != nil:
+			return nil, errNoToken()
+		case g.digest != nil && !id.Admin && !open:
+			return nil, errNotAdmin()
+		}
+		return admission(id, read), nil
+	}
 }
 
 // errNoToken and errOtherOrigin return new values, because a response may be written
@@ -118,6 +139,10 @@ func errNoToken() error {
 
 func errOtherOrigin() error {
 	return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
+}
+
+func errNotAdmin() error {
+	return server.Fail(fasthttp.StatusForbidden, "only the administrator may do this")
 }
 
 func (g *Guard) origin(h *fasthttp.RequestHeader) error {

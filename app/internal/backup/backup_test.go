@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -125,7 +126,7 @@ func files(t *testing.T, dir string) (names []string) {
 // put stores a file as a server does.
 func put(t *testing.T, s *uploads.Store, name, content string) {
 	t.Helper()
-	if _, err := s.Put(t.Context(), rand.Text(), "d", name, strings.NewReader(content)); err != nil {
+	if _, err := s.Put(t.Context(), rand.Text(), uploads.Permit{Directory: "d", Filename: name}, strings.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,6 +181,69 @@ func TestFilesStoredMeanwhile(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(to, "d", "removed")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a removed file: %v", err)
+	}
+}
+
+// Files that are in quarantine before and during the copy of the tasks are in quarantine in
+// the backup, and a server that starts on it asks for their verdicts. A file that leaves the
+// quarantine meanwhile can be read.
+func TestFilesInQuarantine(t *testing.T) {
+	t.Parallel()
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "uploads")
+	released := make(chan string, 10)
+	released <- "released"
+	store, err := uploads.Open(from, uploads.Options{Quarantine: func(_ context.Context, _ string, f uploads.File) (uploads.Verdict, error) {
+		if f.Filename == "released" && len(released) == 0 {
+			return uploads.VerdictPassed, nil
+		}
+		return uploads.VerdictPending, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	put(t, store, "before", "1")
+	put(t, store, "released", "2")
+	if _, err := copyUploads(t.Context(), from, to, func() error {
+		put(t, store, "late", "3")
+		<-released
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- store.Run(ctx) }()
+		testutil.Eventually(t, "the file leaves the quarantine", func() bool {
+			f, err := store.Open("d", "released")
+			return err == nil && f.Close() == nil
+		})
+		stop()
+		return <-ended
+	}); err != nil {
+		t.Fatal(err)
+	}
+	restored, err := uploads.Open(to, uploads.Options{Quarantine: func(_ context.Context, _ string, f uploads.File) (uploads.Verdict, error) {
+		if f.Filename == "late" {
+			return uploads.VerdictFailed, nil
+		}
+		return uploads.VerdictPassed, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = restored.Close() }()
+	for name, hidden := range map[string]bool{"before": true, "late": true, "released": false} {
+		if _, err := restored.Open("d", name); errors.Is(err, fs.ErrNotExist) != hidden {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- restored.Run(ctx) }()
+	testutil.Eventually(t, "the verdicts are carried out", func() bool {
+		_, err := restored.Open("d", "before")
+		return err == nil && restored.Check(t.Context(), "d", "late") == nil
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

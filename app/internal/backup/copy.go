@@ -150,7 +150,8 @@ func copyAttributes(out, in *os.File, info fs.FileInfo) error {
 			return err
 		}
 	}
-	if err := out.Chmod(info.Mode().Perm()); err != nil {
+	// The sticky bit hides an upload in quarantine.
+	if err := out.Chmod(info.Mode() & (fs.ModePerm | fs.ModeSticky)); err != nil {
 		return err
 	}
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX

@@ -93,7 +93,7 @@ func (u *uploadCopier) isCopied(name string) bool {
 		return false
 	}
 	info, err := u.from.Lstat(name)
-	if err == nil && os.SameFile(was, info) && was.Size() == info.Size() && was.ModTime().Equal(info.ModTime()) {
+	if err == nil && os.SameFile(was, info) && was.Size() == info.Size() && was.Mode() == info.Mode() && was.ModTime().Equal(info.ModTime()) {
 		return true
 	}
 	u.files, u.bytes = u.files-1, u.bytes-was.Size() // it is counted again

@@ -17,10 +17,10 @@ import (
 
 // Files gives access to uploaded files.
 type Files interface {
-	// Path returns the absolute path of an uploaded file, or of a copy in the folder temp,
+	// Path returns the absolute path of an uploaded file for a task with that name and id, or of a copy in the folder temp,
 	// which the caller removes. The error wraps fs.ErrNotExist if there is no such file,
 	// and uploads.ErrUnavailable if the task should be tried again.
-	Path(ctx context.Context, directory, filename, temp string) (string, error)
+	Path(ctx context.Context, task, id, directory, filename, temp string) (string, error)
 }
 
 // Env is the environment in which commands run.
@@ -74,7 +74,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	defer func() { err = errors.Join(err, dir.remove()) }()
 	file := ""
 	if s.isForFile() && len(args) > 1 {
-		file, err = e.Files.Path(ctx, args[0], args[1], dir.path)
+		file, err = e.Files.Path(ctx, s.Name, job.ID, args[0], args[1], dir.path)
 		if errors.Is(err, uploads.ErrUnavailable) {
 			return err
 		}

@@ -75,6 +75,10 @@ type Config struct {
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
 	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data
+	UploadHook    string         // URL or command that decides about each upload, or empty
+	Quarantine    string         // task that each stored file must pass before it can be read, or empty
+	Quotas        []Quota        // limits of directories
+	QuotaSubject  int64          // bytes; limit of each sender of files; 0 is none
 	OnUpload      string         // task for each stored file, or empty
 	UploadTypes   []string       // allowed filename endings of the urlencoded form: lower case with a dot, or *
 	TasksFile     string         // file with command tasks, or empty

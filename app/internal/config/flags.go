@@ -81,7 +81,7 @@ func defineSubset(p *Program, command Command, c *Config, names ...string) *flag
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
 	s := f.set
-	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "files", "broker", "config"}
+	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "files", "broker", "config", "upload-hook", "quarantine"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 is a free port")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots, or of worker slots for server worker; 0 is one per CPU")
@@ -147,6 +147,10 @@ func (f *flags) defineUploads(c *Config) {
 	s.Var(newSize(&c.MaxUnfinished, 16<<30), "max-unfinished", "maximum `size` of all unfinished resumable uploads together; the default is at least four times -max-upload")
 	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "retention of an unfinished resumable upload after its last byte")
 	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "filename `endings` that the urlencoded upload form accepts, comma-separated; * is all")
+	s.StringVar(&c.UploadHook, "upload-hook", "", "`URL` or command that decides about each file before it is received: it may refuse it, rename it and limit its size (default none)")
+	s.StringVar(&c.Quarantine, "quarantine", "", "`task` that each stored file must pass: until it succeeds, the file cannot be read; if it fails, the file is removed (default none)")
+	s.Var(&quotas{&c.Quotas}, "quota", "maximum `sizes` of all files below a directory, comma-separated: photos=10GiB,*=100GiB; * is all files; else 403 (default none)")
+	s.Var(newSize(&c.QuotaSubject, 0), "quota-subject", "maximum `size` of all files of a sender whom the application identifies; else 403; 0 is off")
 	s.StringVar(&c.OnUpload, "on-upload", f.program.OnUpload, "`task` to start for each uploaded file; empty is none")
 }
 

@@ -82,6 +82,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if c.OnUpload != "" {
 		f.checkOneOf("on-upload", c.OnUpload, tasks...)
 	}
+	f.checkDecisions(command, c, tasks)
 	if len(c.Queues) == 0 {
 		f.fault("-queue: is empty; give at least one queue")
 	}

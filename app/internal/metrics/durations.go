@@ -19,11 +19,15 @@ type Uploads struct {
 	uploads.Counters
 	took     *prometheus.HistogramVec
 	storage  *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
 	deferred atomic.Int64
 }
 
 // TaskDeferred counts a failed attempt to start the tasks of a stored file.
 func (u *Uploads) TaskDeferred() { u.deferred.Add(1) }
+
+// Refused counts a file that was refused by a decision about it.
+func (u *Uploads) Refused(by string) { u.refused.WithLabelValues(by).Inc() }
 
 // NewUploads returns Uploads with all counters at zero.
 func NewUploads() *Uploads {
@@ -31,6 +35,9 @@ func NewUploads() *Uploads {
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gale_upload_duration_seconds", Help: "Duration of uploads from the first byte to the end, by code.", Buckets: longBounds,
 		}, []string{"code"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gale_upload_refused_total", Help: "Files refused by a decision: of the application, the hook, because of a fault of the hook, or by a quota.",
+		}, []string{"by"}),
 		storage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gale_storage_request_duration_seconds", Help: "Duration of requests to object storage until the head of the response, by method and status; status 0 is no response.", Buckets: longBounds,
 		}, []string{"method", "status"}),

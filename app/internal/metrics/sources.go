@@ -24,6 +24,7 @@ var (
 	uploadsRunning = desc("gale_uploads_running", "Files that are being received.")
 	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written for uploads, including files that were not stored.")
 	uploadFiles    = desc("gale_upload_files_total", "Finished uploads by code: 200 is stored.", "code")
+	quarantined    = desc("gale_upload_quarantine_total", "Files that have left the quarantine: released or removed.", "result")
 	uploadDeferred = desc("gale_upload_tasks_deferred_total", "Failed attempts to start the tasks of a stored file, which will be repeated.")
 	taskEvents     = desc("gale_task_events_total", "Events of tasks.", "event", "task", "queue")
 )
@@ -63,9 +64,12 @@ func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
 	for code, n := range s.Files {
 		counter(ch, uploadFiles, n, strconv.Itoa(code))
 	}
+	counter(ch, quarantined, s.Released, "released")
+	counter(ch, quarantined, s.Rejected, "removed")
 	counter(ch, uploadDeferred, u.deferred.Load())
 	u.took.Collect(ch)
 	u.storage.Collect(ch)
+	u.refused.Collect(ch)
 }
 
 type taskCollector struct{ *Tasks }

@@ -155,7 +155,8 @@ func TestResumableStalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, access.New(access.Options{})))
+	guard := access.New(access.Options{})
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(Deps{Resumable: resumable, UploadStarter: &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, Guard: guard, UploadAdmit: guard.Write}))
 	request := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

@@ -55,7 +55,7 @@ var tusID = openapi.Path("id", "Id of the upload, from Location in the response 
 var tusProblems = []int{404, 410, 412, 423, 503}
 
 func createResumable() openapi.Operation {
-	responses := uploadResponses("", "400", "409", "413", "415", "507")
+	responses := uploadResponses("", "400", "403", "409", "413", "415", "507")
 	delete(responses, "200")
 	responses["201"] = withState(openapi.JSON("The upload was created. The response has a body only if the request contained the whole file.", openapi.Ref("UploadResponse"))).
 		With(map[string]string{"Location": "Path of the upload."})
@@ -114,7 +114,7 @@ func headResumable() openapi.Operation {
 func patchResumable() openapi.Operation {
 	offset := tusBytes("Upload-Offset", "Position of the first byte of the body, which must be the offset of the upload.")
 	offset.Required = true
-	responses := uploadResponses("", "400", "409", "413", "415", "507")
+	responses := uploadResponses("", "400", "403", "409", "413", "415", "507")
 	delete(responses, "200")
 	responses["204"] = withState(openapi.Empty("The bytes were written to disk."))
 	responses["460"] = checksumFault

@@ -53,7 +53,7 @@ func postUpload() openapi.Operation {
 				},
 			}},
 		}},
-		Responses: uploadResponses("All files were stored.", "400", "409", "413", "415", "507"), Problems: []int{503},
+		Responses: uploadResponses("All files were stored.", "400", "403", "409", "413", "415", "507"), Problems: []int{503},
 	}
 }
 
@@ -67,7 +67,7 @@ func socketUpload() openapi.Operation {
 			uploadWatch,
 		},
 	})
-	maps.Copy(op.Responses, uploadResponses("", "400", "409"))
+	maps.Copy(op.Responses, uploadResponses("", "400", "403", "409", "413"))
 	delete(op.Responses, "200")
 	return op
 }
@@ -93,7 +93,7 @@ func putFile() openapi.Operation {
 		RequestBody: &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{
 			"*/*": {Schema: &openapi.Schema{Type: "string", ContentMediaType: "application/octet-stream"}}, // Content-Type is not stored
 		}},
-		Responses: uploadResponses("The file was stored.", "400", "409", "413", "415", "507"), Problems: []int{412, 503},
+		Responses: uploadResponses("The file was stored.", "400", "403", "409", "413", "415", "507"), Problems: []int{412, 503},
 	}
 }
 
@@ -125,6 +125,7 @@ func listFiles() openapi.Operation {
 // uploadMeanings are the descriptions of the error responses to an upload, by status.
 var uploadMeanings = map[string]string{
 	"400": "A name is not allowed, the form is malformed, a file or an argument is missing, or the content does not match its digest.",
+	"403": "The file was refused by a decision or a quota, the sender may not upload, or a page of another origin sent it.",
 	"409": "A file with this name exists.",
 	"413": "A file, or the body, is larger than its limit.",
 	"415": "The filename ending is not accepted, or the body has a Content-Encoding.",
@@ -144,8 +145,8 @@ func uploadResponses(stored string, others ...string) map[string]*openapi.Respon
 
 // uploadTypes returns the schemas of the response to an upload.
 func uploadTypes() []openapi.Type {
-	codes := openapi.Schema{Description: "200 stored, 206 unfinished, 400 invalid, 413 too large, 500 internal error, 501 exists, 502 no file, 503 argument missing, 504 format not supported, 507 no space.", Enum: []any{
-		uploads.CodeStored, uploads.CodePartial, uploads.CodeInvalid, uploads.CodeTooLarge, uploads.CodeInternal,
+	codes := openapi.Schema{Description: "200 stored, 206 unfinished, 400 invalid, 403 refused, 413 too large, 500 internal error, 501 exists, 502 no file, 503 argument missing, 504 format not supported, 507 no space.", Enum: []any{
+		uploads.CodeStored, uploads.CodePartial, uploads.CodeInvalid, uploads.CodeRefused, uploads.CodeTooLarge, uploads.CodeInternal,
 		uploads.CodeExists, uploads.CodeNoFile, uploads.CodeMissing, uploads.CodeFormat, uploads.CodeNoSpace,
 	}}
 	outer := codes

@@ -6,7 +6,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/tus"
@@ -30,17 +29,17 @@ type resumable struct {
 // resumableRoutes returns the routes of the tus protocol. All have the same handler,
 // because a POST request can override its method in a header field. A POST therefore needs
 // the rights of every method.
-func resumableRoutes(s *tus.Server, tasks *UploadStarter, guard *access.Guard) (all []server.Route) {
-	r := resumable{s, tasks}
+func resumableRoutes(d Deps) (all []server.Route) {
+	r := resumable{d.Resumable, d.UploadStarter}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
-			route := server.Route{Method: method, Path: path, Admit: guard.Write, Header: header, Handler: r.serve, MaxBody: -1} // package tus limits the body
+			route := server.Route{Method: method, Path: path, Admit: d.UploadAdmit, Header: header, Handler: r.serve, MaxBody: -1} // package tus limits the body
 			switch method {
 			case fasthttp.MethodOptions:
 				route.Admit = nil // browsers send OPTIONS without the token
 			case fasthttp.MethodGet:
-				route.Admit = guard.Read
+				route.Admit = d.Guard.Read
 			}
 			all = append(all, route)
 		}
@@ -55,7 +54,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 		length = 0
 	}
 	result, err := r.server.Serve(ctx, &tus.Request{
-		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
+		Method: string(ctx.Method()), ID: server.Param(ctx, "id"), Sender: senderOf(ctx),
 		Header: func(name string) string { return server.List(h, name) },
 		Length: length, Body: server.Body(ctx), Interrupt: server.BodyAborter(ctx),
 	})

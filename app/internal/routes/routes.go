@@ -64,6 +64,8 @@ type Deps struct {
 	// FilesRedirect is the time for which a URL of the object storage is valid to which
 	// downloads are redirected; 0: this server sends the files.
 	FilesRedirect time.Duration
+	// UploadAdmit admits requests that store files. Default: Guard.Write.
+	UploadAdmit func(*fasthttp.RequestHeader) (any, error)
 	// MaxUpload is the size limit of a file in bytes, which Uploads also has.
 	MaxUpload int64
 	// Sockets receives uploads by WebSocket.
@@ -109,6 +111,9 @@ func All(d Deps) (all []server.Route) {
 // groupsOf returns the groups of the platform's routes that are on, with the routes and
 // their descriptions.
 func groupsOf(d Deps) []openapi.Group {
+	if d.UploadAdmit == nil {
+		d.UploadAdmit = d.Guard.Write
+	}
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, redirect: d.FilesRedirect, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, workers: d.Workers, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
@@ -119,8 +124,8 @@ func groupsOf(d Deps) []openapi.Group {
 	get := fasthttp.MethodGet
 	parts := map[string][]server.Route{
 		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz}},
-		"uploads":        newUploadRoutes(d).routes(d.Guard),
-		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
+		"uploads":        newUploadRoutes(d).routes(d.Guard, d.UploadAdmit),
+		"tus":            resumableRoutes(d),
 		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard), queues.routes(d.Guard), schedules.routes(d.Guard)),
 		"workers":        WorkerRoutes(d.Workers, d.Guard.Write),
 		"channels":       channels.routes(d.Guard),
@@ -147,6 +152,7 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrArgs, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "the task store is not available, try again", RetryAfter: retryStore},
+	{Err: uploads.ErrUndecided, Status: 503, Reason: "the decision about the upload is not available, try again", RetryAfter: retryStore},
 	{Err: uploads.ErrUnavailable, Status: 503, Reason: "the file store is not available, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is shutting down, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels are not available, try again", RetryAfter: time.Second},

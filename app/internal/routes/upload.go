@@ -33,14 +33,14 @@ func newUploadRoutes(d Deps) *uploadRoutes {
 	}
 }
 
-func (u *uploadRoutes) routes(guard *access.Guard) []server.Route {
+func (u *uploadRoutes) routes(guard *access.Guard, admit func(*fasthttp.RequestHeader) (any, error)) []server.Route {
 	get, post, put, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodPut, fasthttp.MethodDelete
 	return []server.Route{
 		// The file store limits each file and the whole form.
-		{Method: post, Path: "/upload", Admit: guard.Write, Handler: u.post, MaxBody: -1},
-		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: u.socket},
+		{Method: post, Path: "/upload", Admit: admit, Handler: u.post, MaxBody: -1},
+		{Method: get, Path: "/upload", Admit: access.WithToken(admit), Handler: u.socket},
 		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: u.remove},
-		{Method: put, Path: "/upload/{path:*}", Admit: guard.Write, Handler: u.put, MaxBody: u.maxFile},
+		{Method: put, Path: "/upload/{path:*}", Admit: admit, Handler: u.put, MaxBody: u.maxFile},
 		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: u.get},
 	}
 }
@@ -74,11 +74,20 @@ func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Resp
 	case err != nil:
 		return uploads.Response{}, err
 	case kind == uploads.KindMultipart:
-		return u.store.Multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), boundary)
+		return u.store.MultipartFrom(ctx, senderOf(ctx), digests.Reader(f.reader(server.Body(ctx))), boundary)
 	case kind == uploads.KindURLEncoded:
 		return u.urlencoded(ctx, digests)
 	}
 	return uploads.Response{}, uploads.WithReason(uploads.ErrNoFile, fmt.Sprintf("the Content-Type is %s, not %s", kind, uploads.KindMultipart))
+}
+
+// senderOf returns the sender of a request.
+func senderOf(ctx *fasthttp.RequestCtx) uploads.Sender {
+	id, _ := server.Admitted(ctx).(*access.Identity)
+	if id == nil {
+		return uploads.Sender{}
+	}
+	return uploads.Sender{Subject: id.Subject, Scopes: id.Scopes, Admin: id.Admin}
 }
 
 // announced returns the digests of the body that the request's header contains.
@@ -94,7 +103,7 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 
 // refuse responds to a request that failed as a whole.
 func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
-	if errors.Is(err, uploads.ErrUnavailable) {
+	if errors.Is(err, uploads.ErrUnavailable) || errors.Is(err, uploads.ErrUndecided) {
 		u.log.ErrorContext(ctx, "upload failed", "error", err)
 		return err
 	}

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,7 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 }
 
 // storeField stores a file from memory.
-func (u *uploadRoutes) storeField(ctx context.Context, directory, filename, content string) (uploads.File, error) {
+func (u *uploadRoutes) storeField(ctx *fasthttp.RequestCtx, directory, filename, content string) (uploads.File, error) {
 	if err := uploads.CheckName(directory, filename); err != nil {
 		return uploads.File{}, err
 	}
@@ -54,7 +53,7 @@ func (u *uploadRoutes) storeField(ctx context.Context, directory, filename, cont
 		why := fmt.Sprintf("%q is not one of %s, see -upload-types", ending, strings.Join(u.types, " "))
 		return uploads.File{}, uploads.WithReason(uploads.ErrFormat, why)
 	}
-	upload, err := u.store.Create(ctx, directory, filename)
+	upload, permit, err := u.create(ctx, directory, filename, int64(len(content)))
 	if err != nil {
 		return uploads.File{}, err
 	}
@@ -62,7 +61,7 @@ func (u *uploadRoutes) storeField(ctx context.Context, directory, filename, cont
 	if _, err := upload.Write(ctx, []byte(content)); err != nil {
 		return uploads.File{}, err
 	}
-	return upload.Publish(ctx, directory, filename)
+	return upload.Publish(ctx, permit.Directory, permit.Filename)
 }
 
 // remove is DELETE /upload. Removing a file that does not exist is a success.

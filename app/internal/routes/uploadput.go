@@ -40,16 +40,13 @@ func (u *uploadRoutes) put(ctx *fasthttp.RequestCtx) error {
 func (u *uploadRoutes) receive(ctx *fasthttp.RequestCtx, directory, filename string, f *followed) (uploads.File, error) {
 	h := &ctx.Request.Header
 	digests, err := announced(h)
-	if err == nil {
-		err = u.store.Check(ctx, directory, filename)
-	}
 	if err == nil && len(h.Peek(fasthttp.HeaderContentRange)) > 0 { // RFC 9110 §14.5
 		err = uploads.WithReason(uploads.ErrMalformed, "PUT cannot store a part of a file: use /tus/")
 	}
 	if err != nil {
 		return uploads.File{}, err
 	}
-	upload, err := u.store.Create(ctx, directory, filename)
+	upload, permit, err := u.create(ctx, directory, filename, int64(h.ContentLength()))
 	if err != nil {
 		return uploads.File{}, err
 	}
@@ -57,7 +54,24 @@ func (u *uploadRoutes) receive(ctx *fasthttp.RequestCtx, directory, filename str
 	if _, err := upload.ReadFrom(ctx, digests.Reader(f.reader(requestBody{server.Body(ctx)}))); err != nil {
 		return uploads.File{}, err
 	}
-	return upload.Publish(ctx, directory, filename)
+	return upload.Publish(ctx, permit.Directory, permit.Filename)
+}
+
+// create decides about a file whose size is known, or is negative, and creates it.
+func (u *uploadRoutes) create(ctx *fasthttp.RequestCtx, directory, filename string, size int64) (*uploads.Upload, uploads.Permit, error) {
+	p, err := u.store.Admit(ctx, uploads.Proposal{Directory: directory, Filename: filename, Size: max(size, -1), Sender: senderOf(ctx)})
+	if err == nil {
+		err = u.store.Check(ctx, p.Directory, p.Filename)
+	}
+	if err != nil {
+		return nil, p, err
+	}
+	upload, err := u.store.Create(ctx, p.Directory, p.Filename)
+	if err != nil {
+		return nil, p, err
+	}
+	upload.Apply(p)
+	return upload, p, nil
 }
 
 // requestBody is a body whose errors wrap uploads.ErrBody.

@@ -29,7 +29,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	args := ctx.QueryArgs()
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
-		Written:  f.received,
+		Sender: senderOf(ctx), Written: f.received,
 		Response: func(a uploads.Response) any { return u.tasks.response(a) },
 		Ended:    func(a uploads.Response) { f.end(u.tasks.response(a)) },
 	}
@@ -42,8 +42,8 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	if err = u.sockets.Serve(ctx, shake, r); err != nil {
 		f.end(u.tasks.response(uploads.ErrorResponse(err)))
 	}
-	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
-		return u.refuse(ctx, err)
+	if code := uploads.ErrorResponse(err).Code; err == nil || errors.Is(err, upgrade.ErrLeaving) || code == uploads.CodeInternal || code == uploads.CodeNoSpace {
+		return err
 	}
-	return err
+	return u.refuse(ctx, err)
 }

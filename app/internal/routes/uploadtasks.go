@@ -28,11 +28,14 @@ type UploadTask struct {
 // UploadStarter starts the tasks of stored files: the task of -on-upload, and those with
 // Always. Wanted and Stored are callbacks for uploads.Options.
 type UploadStarter struct {
-	OnUpload string       // task for each stored file that it accepts; empty for none
-	Tasks    []UploadTask // all tasks, sorted by name
-	Client   *jobs.Client // must be set before the first upload
-	Deferred func()       // called for each failed attempt; nil for none
-	Logger   *slog.Logger
+	OnUpload string // task for each stored file that it accepts; empty for none
+	// Quarantine is the task that each stored file must pass before it can be read and the
+	// other tasks start; empty for none.
+	Quarantine string
+	Tasks      []UploadTask // all tasks, sorted by name
+	Client     *jobs.Client // must be set before the first upload
+	Deferred   func()       // called for each failed attempt; nil for none
+	Logger     *slog.Logger
 }
 
 // Wanted reports whether Stored would start a task for a file with that name.
@@ -121,6 +124,9 @@ func (u *UploadStarter) file(f uploads.File) uploadedFile {
 	r := uploadedFile{File: f}
 	if f.ID == "" || f.Code != uploads.CodeStored {
 		return r
+	}
+	if u.Quarantine != "" {
+		return u.quarantined(f)
 	}
 	names := u.tasks(f.Filename)
 	if len(names) == 0 {
