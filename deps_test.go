@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"internal/byterange":     0,
 	"internal/contentcoding": 0,
 	"internal/typed":         0,
+	"internal/jsonschema":    0,
 	"internal/redistest":     0,
 	"internal/s3test":        2,
 	"internal/testutil":      0,
@@ -50,6 +51,7 @@ var floors = map[string]int{
 
 	"jobs/schedule":       14,
 	"jobs/machinery":      20,
+	"jobs/workerapi":      20,
 	"jobs/sqlite":         20,
 	"jobs/redisstream":    20,
 	"jobs/jobstest":       20,
@@ -90,6 +92,7 @@ var floors = map[string]int{
 	"test/middleware":         60,
 	"test/processes":          60,
 	"test/proxies":            60,
+	"test/python":             60,
 	"test/realtime":           60,
 	"test/scripts":            60,
 	"test/storage":            60,
