@@ -13,6 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
@@ -49,7 +50,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err != nil {
 		return err
 	}
-	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}, blocking
+	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Announced: workerapi.NewDirectory(s.store), Meter: counters.Tasks}, blocking
 	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
 		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}
@@ -70,5 +71,8 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log)}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	claim := func(ctx context.Context) error {
+		return workerapi.KeepClaim(ctx, s.store, child.Owner(), workerapi.ClaimOf(tasks, c.Queues), log)
+	}
+	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log), claim}, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

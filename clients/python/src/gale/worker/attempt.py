@@ -67,6 +67,8 @@ class Runner(Channel):
             outcome = self._success(result, job)
         except errors.Fail as err:
             outcome = {"state": "failed", "error": _cut(str(err) or "failed")}
+        except errors.Release as err:
+            outcome = {"release": True, "delay": max(0.0, float(err.delay))}
         except errors.Retry as err:
             outcome = {"state": "retry", "error": _cut(str(err) or "retry")}
             if err.delay is not None:

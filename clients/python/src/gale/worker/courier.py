@@ -38,10 +38,10 @@ class Courier:
             self._finishes.append(entry)
             self._wake.notify_all()
 
-    def release(self, id: str) -> None:
-        """Give a lease back."""
+    def release(self, id: str, delay: float = 0.0) -> None:
+        """Give a lease back; its task is due again after delay seconds."""
         with self._wake:
-            self._releases.append({"lease": id, "delay": 0})
+            self._releases.append({"lease": id, "delay": delay})
             self._wake.notify_all()
 
     def stop(self, seconds: float) -> None:

@@ -31,7 +31,7 @@ class Pool:
     """
 
     def __init__(
-        self, options: Options, leases: Leases, *, finish: Callable[[Dict[str, Any]], None], release: Callable[[str], None]
+        self, options: Options, leases: Leases, *, finish: Callable[[Dict[str, Any]], None], release: Callable[..., None]
     ) -> None:
         self._o = options
         self._leases = leases
@@ -234,7 +234,7 @@ class Pool:
             return
         self._leases.finishing(held)
         if entry.pop("release", False):
-            self._release(held.id)
+            self._release(held.id, entry.get("delay", 0.0))
         elif entry:
             self._finish({"lease": held.id, **entry})
         else:
