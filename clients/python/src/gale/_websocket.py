@@ -8,7 +8,7 @@ import struct
 from typing import Any, BinaryIO, Iterator, Tuple
 
 from .errors import ConnectionLost
-from .transport import Transport
+from .transport import Response, Transport
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SILENCE = 90.0  # seconds; the server sends a ping every 30
@@ -30,9 +30,7 @@ def messages(transport: Transport, path: str) -> Iterator[Any]:
         sock = conn.sock
         response = conn.getresponse()
         if response.status != 101:
-            from .transport import Response
-
-            raise transport._refusal(Response(response, lambda _complete: None))
+            raise transport.refusal(Response(response, lambda _complete: None))
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()
         if response.getheader("Sec-WebSocket-Accept") != accept:
             raise ConnectionLost("the handshake of the WebSocket failed")

@@ -246,7 +246,7 @@ class Transport:
             else:
                 if response.status < 300:
                     return response
-                refusal = self._refusal(response)
+                refusal = self.refusal(response)
                 pause = refusal.retry_after if refusal.retry_after is not None else delay * (0.5 + random.random() / 2)
                 if not repeat or refusal.status not in _TEMPORARY or time.monotonic() + pause > limit:
                     raise refusal
@@ -254,8 +254,8 @@ class Transport:
             delay = min(delay * 2, 5.0)
 
     @staticmethod
-    def _refusal(response: Response) -> ResponseError:
-        """Read an error response."""
+    def refusal(response: Response) -> ResponseError:
+        """Read an error response and return its exception."""
         after = response.header("Retry-After")
         with response:
             try:

@@ -61,18 +61,51 @@ def parser() -> argparse.ArgumentParser:
     )
     env = os.environ
     p.add_argument("application", metavar="MODULE[:APP]", help="the application; the default of APP is app")
-    p.add_argument("-c", "--concurrency", type=_number(1), default=os.cpu_count() or 1, help="number of tasks that run at the same time")
-    p.add_argument("-Q", "--queues", type=parse_queues, default=env.get("GALE_QUEUES") or "default", help="queues in order of priority (high,low), or with weights (high=6,low)")
-    p.add_argument("-P", "--pool", choices=("fork", "spawn"), default="fork" if sys.platform == "linux" else "spawn", help="how processes start: forks of one that has imported the application, or fresh interpreters")
-    p.add_argument("-n", "--name", default=env.get("GALE_WORKER") or f"{socket.gethostname()}:{os.getpid()}", help="name of the worker")
-    p.add_argument("--app-version", default=env.get("GALE_APP_VERSION", ""), help="version of the application, shown with the worker")
-    p.add_argument("-l", "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="level of the root logger of the application")
-    p.add_argument("--url", default=env.get("GALE_URL", ""), help="server: http://host, https://host or unix:/path; environment GALE_URL")
+    p.add_argument(
+        "-c", "--concurrency", type=_number(1), default=os.cpu_count() or 1,
+        help="number of tasks that run at the same time",
+    )
+    p.add_argument(
+        "-Q", "--queues", type=parse_queues, default=env.get("GALE_QUEUES") or "default",
+        help="queues in order of priority (high,low), or with weights (high=6,low)",
+    )
+    p.add_argument(
+        "-P", "--pool", choices=("fork", "spawn"), default="fork" if sys.platform == "linux" else "spawn",
+        help="how processes start: forks of one that has imported the application, or fresh interpreters",
+    )
+    p.add_argument(
+        "-n", "--name", default=env.get("GALE_WORKER") or f"{socket.gethostname()}:{os.getpid()}",
+        help="name of the worker",
+    )
+    p.add_argument(
+        "--app-version", default=env.get("GALE_APP_VERSION", ""),
+        help="version of the application, shown with the worker",
+    )
+    p.add_argument(
+        "-l", "--log-level", default="info", choices=("debug", "info", "warning", "error"),
+        help="level of the root logger of the application",
+    )
+    p.add_argument(
+        "--url", default=env.get("GALE_URL", ""),
+        help="server: http://host, https://host or unix:/path; environment GALE_URL",
+    )
     p.add_argument("--max-tasks", type=_number(0), default=0, help="replace a process after so many tasks; 0 is never")
-    p.add_argument("--max-rss", type=_number(0, 1 << 20), default=0, metavar="MIB", help="replace a process after a task that leaves it with more memory; 0 is never")
-    p.add_argument("--kill-rss", type=_number(0, 1 << 20), default=0, metavar="MIB", help="kill a process whose task needs more memory: the attempt is lost; 0 is never")
-    p.add_argument("--boot-timeout", type=_seconds, default=60.0, metavar="SECONDS", help="time to import the application")
-    p.add_argument("--grace", type=_seconds, default=0.0, metavar="SECONDS", help="time for running tasks after TERM; then they are given back; 0 is no limit")
+    p.add_argument(
+        "--max-rss", type=_number(0, 1 << 20), default=0, metavar="MIB",
+        help="replace a process after a task that leaves it with more memory; 0 is never",
+    )
+    p.add_argument(
+        "--kill-rss", type=_number(0, 1 << 20), default=0, metavar="MIB",
+        help="kill a process whose task needs more memory: the attempt is lost; 0 is never",
+    )
+    p.add_argument(
+        "--boot-timeout", type=_seconds, default=60.0, metavar="SECONDS",
+        help="time to import the application",
+    )
+    p.add_argument(
+        "--grace", type=_seconds, default=0.0, metavar="SECONDS",
+        help="time for running tasks after TERM; then they are given back; 0 is no limit",
+    )
     return top
 
 

@@ -30,6 +30,7 @@ class Crew:
         self._pool = Pool(options, self._leases, finish=self._courier.finish, release=self._courier.release)
         self._stopping = threading.Event()
         self._draining = threading.Event()
+        self._announcing = threading.Lock()
         self._threads: List[threading.Thread] = []
         self._session: Session
         self._hello: Dict[str, Any] = {}
@@ -118,14 +119,17 @@ class Crew:
         else:
             self._pool.add(held)
 
-    def _on_gone(self) -> None:
+    def _on_gone(self, session: str) -> None:
         """Handle a session that the server does not know: its leases are lost. Announce again."""
-        log.write("WARN", "the server has forgotten the session: announcing again", session=self._session.id)
-        self._pool.end(self._leases.ids(), [])
-        try:
-            self._session.announce()
-        except GaleError as err:
-            log.write("WARN", "cannot announce: trying again", error=err)
+        with self._announcing:
+            if session != self._session.id:
+                return  # another thread has announced again
+            log.write("WARN", "the server has forgotten the session: announcing again", session=session)
+            self._pool.end(self._leases.ids(), [])
+            try:
+                self._session.announce()
+            except GaleError as err:
+                log.write("WARN", "cannot announce: trying again", error=err)
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.1):

@@ -6,7 +6,6 @@ import selectors
 import shutil
 import socket
 import tempfile
-import threading
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List
@@ -84,10 +83,6 @@ class Pool:
     def stop(self) -> None:
         """Kill the attempts, give their leases back, and end the loop."""
         self.post(self._stop)
-
-    def processes(self) -> List[int]:
-        """Return the ids of the processes that this process may have to wait for."""
-        return [pid for pid in (self._launcher.pid,) if pid]
 
     # The loop
 

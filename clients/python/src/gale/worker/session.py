@@ -19,7 +19,7 @@ class Session:
     """Leases tasks and keeps the leases, in two threads.
 
     on_leases gets new leases, on_ended gets lists of lost and of cancelled leases, and on_gone is
-    called when the server does not know the session any more. room returns how many leases can
+    called with the session that the server does not know any more. room returns how many leases can
     be started now.
     """
 
@@ -33,7 +33,7 @@ class Session:
         room: Callable[[], int],
         on_leases: Callable[[List[Held]], None],
         on_ended: Callable[[List[str], List[str]], None],
-        on_gone: Callable[[], None],
+        on_gone: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._announcement = announcement
@@ -87,13 +87,14 @@ class Session:
             if room <= 0:
                 self._leases.wait(0.5)
                 continue
+            session = self.id
             try:
                 self._lease(room, min(25.0, self.ttl / 2))
                 failures = 0
             except GaleError as err:
                 if self._draining.is_set():
                     break
-                failures = self._failed("lease", err, failures)
+                failures = self._failed("lease", session, err, failures)
         # A response may have been lost when the call was interrupted: this one gives its leases back.
         with contextlib.suppress(GaleError):
             self._lease(1, 0.0)
@@ -124,10 +125,10 @@ class Session:
     def _weight(self, name: str) -> int:
         return max(1, dict(self._queues)[name])
 
-    def _failed(self, call: str, err: GaleError, failures: int) -> int:
+    def _failed(self, call: str, session: str, err: GaleError, failures: int) -> int:
         """Handle an error of a call, and wait."""
         if isinstance(err, ResponseError) and err.status == 410:
-            self._on_gone()
+            self._on_gone(session)
         elif failures in (2, 20, 200):
             log.write("WARN", f"cannot {call}: trying again", error=err)
         pause = min(0.1 * 2 ** min(failures, 5), 3.0) * (0.5 + random.random() / 2)
@@ -148,16 +149,16 @@ class Session:
                 continue
             wait = min(wait * 2, self.ttl / 3) if set(holds) <= set(previous) else 0.5
             previous = holds
-            sent = time.monotonic()
+            sent, session = time.monotonic(), self.id
             with self._lock:
                 self._watched, self._extend_ends = holds, sent + wait
             try:
-                ended = self._extend_call.send({"session": self.id, "holds": holds, "wait": wait}, wait)
+                ended = self._extend_call.send({"session": session, "holds": holds, "wait": wait}, wait)
             except GaleError as err:
                 if isinstance(err, ConnectionLost) and self._interrupted():
                     # The server may have prolonged the leases; only a response proves it.
                     continue
-                failures = self._failed("extend", err, failures)
+                failures = self._failed("extend", session, err, failures)
                 continue
             failures = 0
             self._leases.prolong(holds, sent + self.ttl)
