@@ -58,6 +58,9 @@ var floors = map[string]int{
 	"demo":          35,
 
 	"internal/duration":      0,
+	"internal/bytesize":      0,
+	"app/internal/process":   20,
+	"app/internal/program":   23,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
 	"app/internal/filewatch": 20,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/filewatch"
+	programs "github.com/galeserver/gale/app/internal/program"
 )
 
 // DefaultAdmin is the default of -admin.
@@ -74,12 +75,13 @@ type Config struct {
 	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
-	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data
-	OnUpload      string         // task for each stored file, or empty
-	UploadTypes   []string       // allowed filename endings of the urlencoded form: lower case with a dot, or *
-	TasksFile     string         // file with command tasks, or empty
-	Commands      []command.Spec // content of TasksFile
-	Path          string         // environment variable PATH, to find the programs of command tasks
+	CookieKeyFile string          // file with the keys that sign cookies; empty: a key is made in Data
+	OnUpload      string          // task for each stored file, or empty
+	UploadTypes   []string        // allowed filename endings of the urlencoded form: lower case with a dot, or *
+	TasksFile     string          // file with command tasks, or empty
+	Commands      []command.Spec  // tasks of TasksFile
+	Programs      []programs.Spec // worker programs of TasksFile
+	Path          string          // environment variable PATH, to find the programs of command tasks
 	WSCompress    bool
 	WSSendTimeout time.Duration // limit on how long a slow consumer is paused
 	Grace         time.Duration
