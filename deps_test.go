@@ -85,6 +85,7 @@ var floors = map[string]int{
 	"test/http":               60,
 	"test/middleware":         60,
 	"test/processes":          60,
+	"test/programs":           60,
 	"test/proxies":            60,
 	"test/realtime":           60,
 	"test/scripts":            60,

@@ -118,6 +118,9 @@ func (c Config) Warnings() (all []string) {
 		all = append(all, "token: it contains / or =, so browsers cannot send it as the WebSocket subprotocol bearer.<token>; "+
 			"they must send bearer64.<token in base64url without padding>")
 	}
+	if len(c.Programs) > 0 && c.Workers == 0 {
+		all = append(all, "-tasks: the programs of [workers.NAME] do not run, because -workers is 0")
+	}
 	return all
 }
 
