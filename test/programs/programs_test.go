@@ -335,3 +335,22 @@ func TestLongPath(t *testing.T) {
 		t.Errorf("result %q", got)
 	}
 }
+
+// The program of docs/howto/write-a-worker.md works.
+func TestShippedWorker(t *testing.T) {
+	t.Parallel()
+	script, err := filepath.Abs("deploy/worker.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-tasks", harness.TasksFile(t, fmt.Sprintf("[workers.words]\nargv = [\"sh\", %q]\nqueues = [\"default\", \"low\"]", script)))
+	awaitLive(t, g, "words.0", 0)
+	posted := harness.PostTask(t, g, `{"task":"word_count","args":["three short words"],"queue":"low"}`)
+	if task := harness.AwaitTask(t, g, posted.ID); string(task.Result) != "3" {
+		t.Errorf("%+v", task)
+	}
+	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
+	if err := g.Wait(); err != nil || strings.Contains(g.Log.String(), "program still runs") {
+		t.Errorf("exit %v", err)
+	}
+}
