@@ -107,6 +107,8 @@ func dispatch(ctx context.Context, verb string, e env) error {
 		return status(ctx, e)
 	case "tasks":
 		return tasksCommand(ctx, e)
+	case "backup":
+		return backupCommand(ctx, e)
 	case "version":
 		_, err := fmt.Fprintln(e.stdout, version(e.app))
 		return err
@@ -130,7 +132,7 @@ func help(e env, verb string) error {
 		return err
 	}
 	command := config.Serve
-	if verb == string(config.Worker) || verb == string(config.Status) || verb == string(config.Tasks) {
+	if verb == string(config.Worker) || verb == string(config.Status) || verb == string(config.Tasks) || verb == string(config.Backup) {
 		command = config.Command(verb)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "\nflags of %s %s:\n", e.app.command(), command)

@@ -14,22 +14,19 @@ import (
 const connections = 400
 
 // balanceKilled kills every child once. Clients reconnect after a pause, like clients with a
-// backoff. Without the pause only the other children would accept their connections.
+// backoff, that begins when the child is replaced. Otherwise only the other children would
+// accept their connections, if a start takes longer than the pause.
 func balanceKilled(ctx context.Context, b *bench) (result, error) {
-	return balance(ctx, b, 300*time.Millisecond, func(s *server, back func() error) error {
+	return balance(ctx, b, 300*time.Millisecond, func(s *server, reconnect *sync.RWMutex, back func() error) error {
 		for i := range slots {
 			if err := back(); err != nil {
 				return err
 			}
 			name := fmt.Sprintf("serve.%d", i)
-			old := s.pids()[name]
-			if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
-				return err
-			}
-			if err := eventually("the child is replaced", func() bool {
-				now := s.pids()[name]
-				return now != 0 && now != old && len(s.live()) == slots
-			}); err != nil {
+			reconnect.Lock()
+			err := replaceChild(s, name)
+			reconnect.Unlock()
+			if err != nil {
 				return err
 			}
 		}
@@ -37,9 +34,21 @@ func balanceKilled(ctx context.Context, b *bench) (result, error) {
 	})
 }
 
+// replaceChild kills the process of a slot and waits until all slots are live again.
+func replaceChild(s *server, name string) error {
+	old := s.pids()[name]
+	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return eventually("the child is replaced", func() bool {
+		now := s.pids()[name]
+		return now != 0 && now != old && len(s.live()) == slots
+	})
+}
+
 // balanceReloaded replaces every child by a reload. Clients reconnect after a short pause.
 func balanceReloaded(ctx context.Context, b *bench) (result, error) {
-	return balance(ctx, b, 50*time.Millisecond, func(s *server, back func() error) error {
+	return balance(ctx, b, 50*time.Millisecond, func(s *server, _ *sync.RWMutex, back func() error) error {
 		if err := back(); err != nil {
 			return err
 		}
@@ -57,8 +66,9 @@ func balanceReloaded(ctx context.Context, b *bench) (result, error) {
 }
 
 // balance keeps connections open while all children are replaced. It fails if the
-// connections are unbalanced after all clients have connected again.
-func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s *server, back func() error) error) (r result, err error) {
+// connections are unbalanced after all clients have connected again. While replace holds the
+// lock reconnect, no client reconnects.
+func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s *server, reconnect *sync.RWMutex, back func() error) error) (r result, err error) {
 	s, err := b.start(ctx, b.binary)
 	if err != nil {
 		return r, err
@@ -68,8 +78,9 @@ func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s 
 	}
 	holding, release := context.WithCancel(ctx)
 	var holders sync.WaitGroup
+	var reconnect sync.RWMutex
 	for range connections {
-		holders.Go(func() { hold(holding, s.addr, pause) }) // ends with holding
+		holders.Go(func() { hold(holding, s.addr, &reconnect, pause) }) // ends with holding
 	}
 	defer holders.Wait()
 	defer release()
@@ -79,7 +90,7 @@ func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s 
 			return sum == connections && len(s.live()) == slots
 		})
 	}
-	if err := replace(s, back); err != nil {
+	if err := replace(s, &reconnect, back); err != nil {
 		return r, err
 	}
 	err = back()
@@ -104,8 +115,8 @@ func (s *server) held() (sum, least, most int) {
 }
 
 // hold sends one request and keeps the connection open. When the connection is lost, hold
-// reconnects after a random time between 0.5 and 1.5 times pause.
-func hold(ctx context.Context, addr string, pause time.Duration) {
+// waits for the lock and reconnects after a random time between 0.5 and 1.5 times pause.
+func hold(ctx context.Context, addr string, reconnect *sync.RWMutex, pause time.Duration) {
 	for ctx.Err() == nil {
 		conn, err := dial(ctx, addr)
 		if err != nil {
@@ -119,6 +130,8 @@ func hold(ctx context.Context, addr string, pause time.Duration) {
 		}
 		stop()
 		_ = conn.Close()
+		reconnect.RLock()
+		reconnect.RUnlock() //nolint:staticcheck // waits only
 		if pause > 0 {
 			<-time.After(pause/2 + rand.N(pause))
 		}

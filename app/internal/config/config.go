@@ -149,6 +149,7 @@ const (
 	Serve  Command = "serve"
 	Worker Command = "worker"
 	Status Command = "status"
+	Backup Command = "backup"
 )
 
 // Load reads and validates the configuration for a command. A flag has precedence over
@@ -211,6 +212,23 @@ func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 		return o, f.faults
 	}
 	return o, nil
+}
+
+// LoadBackup is like Load for the command backup. Only Data, UploadDir, Files and Broker are set.
+func LoadBackup(p *Program, args, environ []string) (Config, error) {
+	var c Config
+	f := defineBackup(p, &c)
+	if err := f.load(args, environ); err != nil {
+		return c, err
+	}
+	f.resolve(Backup, &c)
+	if c.Data == "" {
+		f.fault("-data: must not be empty")
+	}
+	if len(f.faults) > 0 {
+		return c, f.faults
+	}
+	return c, nil
 }
 
 // resolve sets the defaults that depend on the machine or on other flags.

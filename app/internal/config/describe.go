@@ -33,10 +33,11 @@ func Verbs() []Verb {
 			},
 			Arguments: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
 		},
+		{Name: "backup", Synopsis: []string{"backup DIR [flags]"}, Summary: "copy -data to the new folder DIR while the server runs", Flags: true},
 		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Synopsis: []string{"help [serve|worker|status|tasks]"}, Summary: "print all commands, and the flags of one",
-			Arguments: []string{"serve", "worker", "status", "tasks"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|tasks|backup]"}, Summary: "print all commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "tasks", "backup"},
 		},
 	}
 }
@@ -78,6 +79,8 @@ func (p *Program) declare(command Command) *flags {
 		return defineStatus(p, new(StatusOptions))
 	case Tasks:
 		return defineTasks(p, new(TasksOptions))
+	case Backup:
+		return defineBackup(p, new(Config))
 	}
 	return define(command, p, new(Config))
 }

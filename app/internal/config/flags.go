@@ -52,6 +52,19 @@ func defineStatus(p *Program, o *StatusOptions) *flags {
 	return f
 }
 
+// defineBackup declares the flags of the command backup, which are flags of the server.
+func defineBackup(p *Program, c *Config) *flags {
+	all, f := define(Serve, p, c), newFlags(Backup, p)
+	f.otherFlags = all.set
+	f.nonEmpty = []string{"upload-dir", "files", "broker", "config"}
+	for _, name := range []string{"data", "upload-dir", "files", "redis", "broker"} {
+		fl := all.set.Lookup(name)
+		f.set.Var(fl.Value, name, fl.Usage)
+	}
+	f.set.StringVar(&f.file, "config", "", "`file` of flags; flags of other commands in it are ignored")
+	return f
+}
+
 // define declares the flags of the server.
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
