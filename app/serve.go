@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server"
@@ -61,8 +62,13 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
+	workers := workerapi.New(s.store, starter.Client, workerapi.Options{
+		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
+	})
+	starter.Client.Announced = workers.Directory()
+	defer context.AfterFunc(ctx, workers.Drain)()
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
+		Workers: workers, Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
 		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
 		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
@@ -129,7 +135,7 @@ func runServer(ctx context.Context, child process, log *slog.Logger, srv *server
 		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run,
 	}
 	upper = append(upper, own...)
-	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}
+	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run, d.Workers.Run}
 	for _, p := range pools {
 		lower = append(lower, p.Run)
 	}

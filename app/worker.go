@@ -13,6 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
@@ -44,7 +45,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err != nil {
 		return err
 	}
-	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}, blocking
+	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Announced: workerapi.NewDirectory(s.store), Meter: counters.Tasks}, blocking
 	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
 		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}

@@ -46,6 +46,13 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 		for i, fault := range faults {
 			faults[i] = "input of " + d.Name + ": " + fault
 		}
+	case d.foreign != nil:
+		if results == 0 {
+			faults = d.foreign.check(given, kwargs)
+		}
+		for i, fault := range faults {
+			faults[i] = "input of " + d.Name + ": " + fault
+		}
 	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a task without declared arguments accepts any results
 	default:
 		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {

@@ -41,7 +41,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	size := 0
 	for i := len(chain) - 1; i > 0; i-- {
 		link := chain[i]
-		if err := c.completeFollower(&link); err != nil {
+		if err := c.completeFollower(ctx, &link); err != nil {
 			return nil, false, fmt.Errorf("chain[%d]: %w", i, err)
 		}
 		link.restoreNone(chain[i].NewTask)
@@ -57,7 +57,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 		}
 		next = s
 	}
-	if err := c.complete(&head); err != nil {
+	if err := c.Complete(ctx, &head); err != nil {
 		return nil, false, fmt.Errorf("chain[0]: %w", err)
 	}
 	if next != nil {
@@ -93,16 +93,16 @@ func chainDigest(chain []Link) (string, error) {
 
 // completeFollower checks a task that is not the first of its chain and sets its
 // defaults.
-func (c *Client) completeFollower(l *Link) error {
+func (c *Client) completeFollower(ctx context.Context, l *Link) error {
 	switch {
 	case !l.RunAt.IsZero() || !l.Expires.IsZero():
 		return fmt.Errorf("%w: only the first task of a chain may have eta or expires", ErrOption)
 	case l.Unique != "":
 		return fmt.Errorf("%w: only the first task of a chain may be unique", ErrOption)
 	case l.Immutable:
-		return c.complete(&l.NewTask)
+		return c.Complete(ctx, &l.NewTask)
 	}
-	return c.completeWithResults(&l.NewTask, 1)
+	return c.completeWithResults(ctx, &l.NewTask, 1)
 }
 
 // restoreNone sets NoTimeout and NoRetries again after complete has replaced them by zero.

@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +21,10 @@ type Client struct {
 	// have the definitions: then any name and any arguments are accepted. A task that no
 	// worker can run stays in its queue until a worker with its definition starts.
 	Tasks *Registry
-	Meter meter.Meter // counts enqueued tasks; default NoMeter
+	// Announced finds the tasks that are not in Tasks because their handlers are in other
+	// programs. Nil: there are none.
+	Announced Announced
+	Meter     meter.Meter // counts enqueued tasks; default NoMeter
 }
 
 // MaxRetries is the largest NewTask.MaxRetries. Stores keep at least as many failures
@@ -44,7 +48,7 @@ const MaxArgs = 1 << 20
 // ErrUnavailable the task may have been accepted or not. It is safe to enqueue it again
 // with the same id, so set n.ID if you want to retry.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
-	if err := c.complete(&n); err != nil {
+	if err := c.Complete(ctx, &n); err != nil {
 		return nil, false, err
 	}
 	t, created, err = c.Store.Enqueue(ctx, n)
@@ -74,7 +78,7 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		if n.Unique != "" {
 			return "", false, fmt.Errorf("group[%d]: %w: a member cannot be unique", i, ErrOption)
 		}
-		if err := c.complete(&n); err != nil {
+		if err := c.Complete(ctx, &n); err != nil {
 			return "", false, fmt.Errorf("group[%d]: %w", i, err)
 		}
 		members[i] = n
@@ -85,11 +89,11 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		if callback.Unique != "" {
 			return "", false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
 		}
-		check := c.complete
-		if !g.Immutable {
-			check = func(n *NewTask) error { return c.completeWithResults(n, len(g.Members)) }
+		results := len(g.Members)
+		if g.Immutable {
+			results = 0
 		}
-		if err := check(&callback); err != nil {
+		if err := c.completeWithResults(ctx, &callback, results); err != nil {
 			return "", false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
@@ -132,19 +136,59 @@ func (c *Client) count(n NewTask) {
 	}
 }
 
-// complete checks a task and sets the fields that were left out to their defaults.
-func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, 0) }
+// Complete checks a task and sets the fields that were left out to their defaults, as
+// Enqueue does before it passes the task to the store.
+func (c *Client) Complete(ctx context.Context, n *NewTask) error {
+	return c.completeWithResults(ctx, n, 0)
+}
 
-// completeWithResults is complete for a task to whose arguments the results of other
+// completeWithResults is Complete for a task to whose arguments the results of other
 // tasks will be appended.
-func (c *Client) completeWithResults(n *NewTask, results int) error {
-	var d Definition
-	if c.Tasks != nil {
-		var err error
-		if d, err = c.Tasks.Lookup(n.Name); err != nil {
-			return err
+func (c *Client) completeWithResults(ctx context.Context, n *NewTask, results int) error {
+	if c.Tasks == nil {
+		return c.completeBy(Definition{}, n, results)
+	}
+	d, err := c.Tasks.Lookup(n.Name)
+	if err == nil {
+		return c.completeBy(d, n, results)
+	}
+	return c.completeForeign(ctx, n, results, err)
+}
+
+// completeForeign completes a task that is not in Tasks. It returns unknown if no worker has
+// announced the task. One definition that accepts the arguments is enough: while a program
+// is replaced by a new version, both run.
+func (c *Client) completeForeign(ctx context.Context, n *NewTask, results int, unknown error) error {
+	err := unknown
+	for _, fresh := range []bool{false, true} { // a definition may be newer than the first result
+		var all []Definition
+		if c.Announced != nil && ValidID(n.Name) {
+			var failed error
+			if all, failed = c.Announced.Announced(ctx, n.Name, fresh); failed != nil {
+				return failed
+			}
+		}
+		err = unknown
+		for i, d := range all {
+			each := *n
+			refused := c.completeBy(d, &each, results)
+			if refused == nil {
+				*n = each
+				return nil
+			}
+			if i == 0 {
+				err = refused
+			}
 		}
 	}
+	if n.WaitForWorker && errors.Is(err, ErrUnknownTask) {
+		return c.completeBy(Definition{Name: n.Name, foreign: new(foreign)}, n, results)
+	}
+	return err
+}
+
+// completeBy checks a task and completes it with the defaults of its definition.
+func (c *Client) completeBy(d Definition, n *NewTask, results int) error {
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
 	if !ValidID(n.ID) {
@@ -170,7 +214,9 @@ func (c *Client) completeWithResults(n *NewTask, results int) error {
 		n.Kwargs = nil
 		return nil
 	}
-	n.Kwargs = nil
+	if d.foreign == nil {
+		n.Kwargs = nil
+	}
 	n.Args, err = d.storedArgs(given, kwargs, results)
 	return err
 }

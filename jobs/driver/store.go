@@ -32,6 +32,8 @@ type Store interface {
 	jobs.Store
 	Leaser
 	Recorder
+	Remote
+	Keeper
 	Gauger
 	Marker
 	// Close releases the store. Current leases stay valid until they expire.

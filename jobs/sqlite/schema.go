@@ -27,7 +27,7 @@ const (
 // tables. A released migration must not be changed. After each migration, processes of the
 // previous version must still be able to use the file, because during a reload old
 // children have it open.
-var migrations = []string{schema1, schema2, schema3}
+var migrations = []string{schema1, schema2, schema3, schema5}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -139,6 +139,19 @@ CREATE TRIGGER reserved_accepted AFTER INSERT ON tasks WHEN EXISTS (SELECT 1 FRO
 END;
 CREATE TRIGGER reserved_task_deleted AFTER DELETE ON tasks BEGIN DELETE FROM reserved WHERE after_task = old.seq; END;
 CREATE TRIGGER reserved_group_deleted AFTER DELETE ON groups BEGIN DELETE FROM reserved WHERE after_group = old.seq; END;
+`
+
+// schema5 adds the leases that have ended their attempts themselves, and records.
+const schema5 = `
+ALTER TABLE tasks ADD COLUMN ended TEXT; -- JSON; NULL if there are none
+CREATE TABLE records (
+	kind  TEXT    NOT NULL,
+	key   TEXT    NOT NULL,
+	value BLOB    NOT NULL,
+	until INTEGER NOT NULL,
+	PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX records_until ON records (until);
 `
 
 // dsn returns the path as a URI, which escapes all characters. SQLite must not create the

@@ -30,7 +30,7 @@ type newWork struct {
 // Allowed keys of the body and its parts.
 var (
 	taskKeys = []string{
-		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for",
+		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for", "wait_for_worker",
 	}
 	memberKeys = append(slices.Clone(taskKeys), "immutable")
 	flowKeys   = []string{"id", "chain", "group", "callback"}
@@ -161,6 +161,7 @@ func (w *newWork) flow(o *object) {
 // decodeTask decodes the options of a task.
 func decodeTask(o *object) (n newTask) {
 	n.ID, n.Queue, n.Unique, n.Immutable = o.text("id"), o.text("queue"), o.text("unique"), o.boolean("immutable")
+	n.WaitForWorker = o.boolean("wait_for_worker")
 	if n.Name = o.text("task"); !o.has("task") {
 		o.fault("task", "is missing")
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/session"
@@ -31,9 +32,11 @@ import (
 // Deps are the services that the handlers use. The caller runs and closes those that have
 // methods Run and Close.
 type Deps struct {
-	Tasks     *jobs.Registry
-	Client    *jobs.Client // accepts tasks
-	Store     driver.Store
+	Tasks  *jobs.Registry
+	Client *jobs.Client // accepts tasks
+	Store  driver.Store
+	// Workers serves the worker protocol.
+	Workers   *workerapi.Service
 	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
 	// Static holds the files under /static/; nil for none.
@@ -83,10 +86,10 @@ type Deps struct {
 }
 
 // Groups are the groups of routes that an application can switch off. "uploads" is
-// /upload, "tus" is /tus, "tasks" is /tasks and /workflows, "channels" is /channels,
+// /upload, "tus" is /tus, "tasks" is /tasks and /workflows, "workers" is /workers, "channels" is /channels,
 // /events, /publish and /longpoll, "console" is /console, "static" is /static, and
 // "openapi" is /openapi.json.
-var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static", DescriptionGroup}
+var Groups = []string{"uploads", "tus", "tasks", "workers", "channels", "console", "static", DescriptionGroup}
 
 // All returns the platform's routes.
 func All(d Deps) (all []server.Route) {
@@ -103,7 +106,7 @@ func All(d Deps) (all []server.Route) {
 // their descriptions.
 func groupsOf(d Deps) []openapi.Group {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
-	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
+	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, workers: d.Workers, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	description := &description{}
@@ -113,6 +116,7 @@ func groupsOf(d Deps) []openapi.Group {
 		"uploads":        newUploadRoutes(d).routes(d.Guard),
 		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
 		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
+		"workers":        WorkerRoutes(d.Workers, d.Guard.Write),
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
