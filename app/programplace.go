@@ -12,6 +12,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	ps "github.com/galeserver/gale/app/internal/process"
+	"github.com/galeserver/gale/jobs/workerapi"
 )
 
 // programPlace is the folder of a running program. If this process is killed, the next one
@@ -98,24 +99,19 @@ func (p *programPlace) announce(session string) error {
 const sessionTimeout = 5 * time.Second
 
 // endSessions ends the sessions of the program when it has ended, so that its tasks are due
-// at once. If the server has stopped it, its tasks are not counted as lost.
-func (p *programPlace) endSessions(s *state, stopped bool, log *slog.Logger) {
+// at once. They are counted as lost if the program has ended by itself, because a task may
+// be the cause.
+func (p *programPlace) endSessions(workers *workerapi.Service, lost bool, log *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), sessionTimeout)
 	defer cancel()
 	for _, id := range p.sessions {
-		if err := reclaimSession(ctx, s, id, log); err != nil {
+		n, err := workers.End(ctx, id, lost)
+		if err != nil {
 			log.Warn("cannot requeue the tasks of the program; they are due when their leases expire", "session", id, "error", err)
+		} else if n > 0 {
+			log.Info("tasks of the program are due again", "tasks", n, "lost", lost)
 		}
 	}
-}
-
-// reclaimSession makes the tasks due that a dead program has leased.
-func reclaimSession(ctx context.Context, s *state, id string, log *slog.Logger) error {
-	n, err := s.store.Reclaim(ctx, id)
-	if err == nil && n > 0 {
-		log.Info("tasks of the ended program are due again", "tasks", n)
-	}
-	return err
 }

@@ -19,8 +19,11 @@ import (
 	"github.com/galeserver/gale/app/internal/program"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/meter"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -64,8 +67,7 @@ func runProgram(ctx context.Context, child process, a Application, c config.Conf
 			return err
 		}
 	}
-	counters := newCounters(nil)
-	counters.Program = &metrics.Program{Memory: &child.Counters().ProgramMemory}
+	counters := metrics.Sources{Tasks: metrics.NewTasks(), Program: &metrics.Program{Memory: &child.Counters().ProgramMemory}}
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
 	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counters.Tasks)
@@ -79,10 +81,11 @@ func runProgram(ctx context.Context, child process, a Application, c config.Conf
 		return err
 	}
 	defer func() { err = errors.Join(err, place.remove()) }()
-	protocol, err := newProgramServer(ctx, child, a, c, s, counters, place, log)
+	workers, protocol, err := newProgramServer(ctx, a, c, s, taskMeter{counters.Tasks, child.Counters()}, place, log)
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, workers.Drain)()
 	o := program.Options{
 		Slot: child.Slot(), URL: place.url(), Path: c.Path, Grace: graceOf(spec, c), BootTimeout: drainTime(c.BootTimeout),
 		Announced: place.announced, Ready: func() { notifyReady(child, log) }, Alone: alone,
@@ -90,7 +93,7 @@ func runProgram(ctx context.Context, child process, a Application, c config.Conf
 	}
 	run := func(ctx context.Context) error {
 		err := program.Run(ctx, spec, o)
-		place.endSessions(s, ctx.Err() != nil, log)
+		place.endSessions(workers, ctx.Err() == nil, log)
 		return err
 	}
 	return runLayers(ctx, []runFunc{run}, protocol, func() {}, func() error { return nil })
@@ -105,37 +108,55 @@ func graceOf(spec program.Spec, c config.Config) time.Duration {
 	return drainTime(c.Grace)
 }
 
-// newProgramServer returns the functions that serve the routes for a worker program.
-func newProgramServer(ctx context.Context, child process, a Application, c config.Config, s *state, counters metrics.Sources, place *programPlace, log *slog.Logger) ([]runFunc, error) {
+// taskMeter counts the attempts of a worker program in the metrics, and those that have ended
+// also for max_tasks.
+type taskMeter struct {
+	*metrics.Tasks
+	slot *prefork.Counters
+}
+
+// Count implements meter.Meter.
+func (m taskMeter) Count(e meter.Event, task, queue string) {
+	m.Tasks.Count(e, task, queue)
+	switch e {
+	case meter.EventSucceeded, meter.EventFailed, meter.EventRetried, meter.EventDead:
+		m.slot.Requests.Add(1)
+	}
+}
+
+// newProgramServer returns the worker protocol for a program, and the functions that serve
+// its routes.
+func newProgramServer(ctx context.Context, a Application, c config.Config, s *state, m taskMeter, place *programPlace, log *slog.Logger) (*workerapi.Service, []runFunc, error) {
 	tasks, err := registry(a.tasks(), commands(c, s))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	common, err := openShared(c, counters.Realtime, log)
+	common, err := openShared(c, new(realtime.Counters), log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	client := &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
+	client := &jobs.Client{Store: s.store, Tasks: tasks, Meter: m}
+	workers := newWorkers(c, s, client, m, log)
 	d := routes.Deps{
-		Tasks: tasks, Client: client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
+		Workers: workers, Tasks: tasks, Client: client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
 		Bus: common.bus, Guard: access.New(access.Options{Logger: log}), Leaving: ctx, Logger: log,
 	}
 	srv, err := server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses,
 	}, routes.ForProgram(d, place.announce))
 	if err != nil {
-		return nil, errors.Join(err, common.redis.Close())
+		return nil, nil, errors.Join(err, common.redis.Close())
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "unix", place.socket)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen for the program: %w", err), common.redis.Close())
+		return nil, nil, errors.Join(fmt.Errorf("listen for the program: %w", err), common.redis.Close())
 	}
 	serve := func(ctx context.Context) error { return errors.Join(srv.Run(ctx, ln), common.redis.Close()) }
-	lower := []runFunc{serve}
+	lower := []runFunc{serve, workers.Run}
 	if c.Redis != "" { // without it there is no channel to publish to
 		lower = append(lower, common.bus.Run)
 	}
-	return lower, nil
+	return workers, lower, nil
 }
 
 // Files in the folder of a program.
@@ -158,6 +179,7 @@ func sweepPrograms(ctx context.Context, c config.Config, s *state, log *slog.Log
 	if _, err := os.Stat(programFolders(c)); errors.Is(err, os.ErrNotExist) {
 		return
 	}
+	workers := workerapi.New(s.store, nil, workerapi.Options{Logger: log})
 	err := ps.Sweep(programFolders(c), programFolderPrefix, func(path string) error {
 		url, _ := os.ReadFile(filepath.Join(path, programURLFile)) // missing: the process was killed before it started the program
 		if len(url) == 0 {
@@ -169,7 +191,10 @@ func sweepPrograms(ctx context.Context, c config.Config, s *state, log *slog.Log
 		}
 		sessions, _ := os.ReadFile(filepath.Join(path, programSessionsFile)) // missing: the program had none
 		for id := range strings.FieldsSeq(string(sessions)) {
-			err = errors.Join(err, reclaimSession(ctx, s, id, log))
+			n, errEnd := workers.End(ctx, id, true)
+			if err = errors.Join(err, errEnd); n > 0 {
+				log.Info("tasks of a killed program are due again", "tasks", n)
+			}
 		}
 		return err
 	})

@@ -20,9 +20,9 @@ const announcePath = "/workers/announce"
 // WebSockets, uploads and pages are not used.
 func ForProgram(d Deps, announced func(session string) error) []server.Route {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
-	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks}
+	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, workers: d.Workers}
 	channels := &channelRoutes{bus: d.Bus, log: d.Logger}
-	all := slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard))
+	all := slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), WorkerRoutes(d.Workers, d.Guard.Write))
 	for _, r := range slices.Concat(newUploadRoutes(d).routes(d.Guard), channels.routes(d.Guard)) {
 		download := r.Method == fasthttp.MethodGet && strings.HasPrefix(r.Path, "/upload/")
 		if download || strings.HasPrefix(r.Path, "/publish/") {
