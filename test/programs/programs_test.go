@@ -177,7 +177,7 @@ func TestReload(t *testing.T) {
 func TestKilled(t *testing.T) {
 	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		args := append([]string{"-procs", "1", "-tasks", harness.TasksFile(t, table(t, "go", "one", ""))}, where...)
+		args := append([]string{"-procs", "1", "-grace", "2s", "-tasks", harness.TasksFile(t, table(t, "go", "one", ""))}, where...)
 		g := harness.Start(t, dir, args...)
 		s := awaitLive(t, g, "go.0", 0)
 
@@ -272,9 +272,10 @@ func TestRecycle(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	m := g.Metrics(t)
-	if n := m.Sum("gale_task_events_total", "slot=few.0", "event=succeeded", "task=greet"); n != 6 {
-		t.Errorf("succeeded tasks in the metrics of the slot: %v", n)
-	}
+	testutil.Eventually(t, "all tasks are in the metrics of the slot", func() bool {
+		m = g.Metrics(t)
+		return m.Sum("gale_task_events_total", "slot=few.0", "event=succeeded", "task=greet") == 6
+	})
 	if m.Sum("gale_slot_processes_total", "slot=few.0") < 4 || m["gale_program_memory_bytes"] == nil || m["gale_program_output_dropped_total"] == nil {
 		t.Error("metrics of the slot")
 	}
