@@ -32,7 +32,7 @@ type programPlace struct {
 // can open. If the path of a socket in it would be too long, the socket is in a folder of its
 // own among the temporary files.
 func newProgramPlace(c config.Config, slot string) (p *programPlace, err error) {
-	parent, err := filepath.Abs(programFolders(c))
+	parent, err := programFolders(c)
 	if err == nil {
 		err = os.MkdirAll(parent, 0o700)
 	}

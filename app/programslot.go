@@ -170,35 +170,46 @@ const (
 // (unix(7): sun_path has 108 bytes, with a zero byte at its end).
 const maxSocketPath = 107
 
-// programFolders returns the parent of the folders of worker programs.
-func programFolders(c config.Config) string { return filepath.Join(c.Data, "workers") }
+// programFolders returns the absolute path of the parent of the folders of worker programs.
+func programFolders(c config.Config) (string, error) {
+	return filepath.Abs(filepath.Join(c.Data, "workers"))
+}
 
 // sweepPrograms ends what the programs of killed processes have left, and makes their tasks
 // due again. It must come before such a task is started again.
 func sweepPrograms(ctx context.Context, c config.Config, s *state, log *slog.Logger) {
-	if _, err := os.Stat(programFolders(c)); errors.Is(err, os.ErrNotExist) {
-		return
+	parent, err := programFolders(c)
+	if err == nil {
+		_, err = os.Stat(parent)
 	}
-	workers := workerapi.New(s.store, nil, workerapi.Options{Logger: log})
-	err := ps.Sweep(programFolders(c), programFolderPrefix, func(path string) error {
-		url, _ := os.ReadFile(filepath.Join(path, programURLFile)) // missing: the process was killed before it started the program
-		if len(url) == 0 {
-			return nil
-		}
-		err := ps.KillAll("GALE_URL=" + string(url))
-		if dir := filepath.Dir(strings.TrimPrefix(string(url), "unix:")); dir != path {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-		sessions, _ := os.ReadFile(filepath.Join(path, programSessionsFile)) // missing: the program had none
-		for id := range strings.FieldsSeq(string(sessions)) {
-			n, errEnd := workers.End(ctx, id, true)
-			if err = errors.Join(err, errEnd); n > 0 {
-				log.Info("tasks of a killed program are due again", "tasks", n)
-			}
-		}
-		return err
-	})
+	if errors.Is(err, os.ErrNotExist) {
+		return // no program has run yet
+	}
+	if err == nil {
+		workers := workerapi.New(s.store, nil, workerapi.Options{Logger: log})
+		err = ps.Sweep(parent, programFolderPrefix, func(path string) error { return sweepProgram(ctx, path, workers, log) })
+	}
 	if err != nil {
 		log.Warn("cannot end what a killed process of a worker program has left", "error", err)
 	}
+}
+
+// sweepProgram ends what the program has left that had a folder.
+func sweepProgram(ctx context.Context, path string, workers *workerapi.Service, log *slog.Logger) error {
+	url, _ := os.ReadFile(filepath.Join(path, programURLFile)) // missing: the process was killed before it started the program
+	if len(url) == 0 {
+		return nil
+	}
+	err := ps.KillAll("GALE_URL=" + string(url))
+	sessions, _ := os.ReadFile(filepath.Join(path, programSessionsFile)) // missing: the program had none
+	for id := range strings.FieldsSeq(string(sessions)) {
+		n, errEnd := workers.End(ctx, id, true)
+		if err = errors.Join(err, errEnd); n > 0 {
+			log.Info("tasks of a killed program are due again", "tasks", n)
+		}
+	}
+	if dir := filepath.Dir(strings.TrimPrefix(string(url), "unix:")); dir != path {
+		err = errors.Join(err, os.RemoveAll(dir)) // the socket had a folder of its own
+	}
+	return err
 }

@@ -200,6 +200,7 @@ func TestKilled(t *testing.T) {
 		awaitGone(t, "what it has started", left)
 		s = awaitLive(t, g, "go.0", s.PID)
 		testutil.Eventually(t, "the task runs again", func() bool { return strings.Count(g.Log.String(), "holding "+held) == 3 })
+		awaitLog(t, g, "tasks of a killed program are due again") // and not when the lease has expired
 
 		left = fork(t, g)
 		third := programs(t, g, "go.0")[2]
@@ -246,6 +247,10 @@ func TestStop(t *testing.T) {
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
 	if err := g.Wait(); err != nil || !strings.Contains(g.Log.String(), "program still runs after its grace period") {
 		t.Errorf("exit %v", err)
+	}
+	awaitLog(t, g, `msg="tasks of the program are due again" slot=stubborn.0`)
+	if strings.Contains(g.Log.String(), "lost=true") {
+		t.Error("a task that the server has stopped counts as lost")
 	}
 	awaitGone(t, "the program that ignores TERM", program)
 	awaitGone(t, "what it has started", left)
