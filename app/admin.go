@@ -46,8 +46,13 @@ type statusResponse struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	// ReloadFailed is the error of the last reload, or empty if it succeeded.
-	ReloadFailed string               `json:"reload_failed,omitempty"`
-	Slots        []prefork.SlotStatus `json:"slots"`
+	ReloadFailed string `json:"reload_failed,omitempty"`
+	// The other fields are those of prefork.Status.
+	Reloads        int                  `json:"reloads"`
+	RefusedReloads int                  `json:"refused_reloads"`
+	Reloading      bool                 `json:"reloading"`
+	Stopping       bool                 `json:"stopping"`
+	Slots          []prefork.SlotStatus `json:"slots"`
 }
 
 // listenAdmin opens the admin endpoint on the address of -admin: host:port or
@@ -77,6 +82,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /metrics", a.metrics)
+	a.handleControl(mux, mayControl(c))
 	mux.Handle("/debug/pprof/{slot}/{profile...}", newProfiler(m, c, log))
 	a.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -186,13 +192,17 @@ func notReady(slots []prefork.SlotStatus) (reasons []string) {
 	return reasons
 }
 
+func (a *admin) statusOf(s prefork.Status) statusResponse {
+	return statusResponse{a.version, os.Getpid(), s.ReloadFailed, s.Reloads, s.RefusedReloads, s.Reloading, s.Stopping, s.Slots}
+}
+
 func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 	s, err := a.masterStatus(r)
 	if err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "the master does not respond"})
 		return
 	}
-	reply(w, http.StatusOK, statusResponse{a.version, os.Getpid(), s.ReloadFailed, s.Slots})
+	reply(w, http.StatusOK, a.statusOf(s))
 }
 
 // metrics handles GET /metrics, in the exposition format that the Accept header prefers.

@@ -107,6 +107,8 @@ func dispatch(ctx context.Context, verb string, e env) error {
 		return status(ctx, e)
 	case "tasks":
 		return tasksCommand(ctx, e)
+	case "reload", "stop", "scale":
+		return controlCommand(ctx, verb, e)
 	case "backup":
 		return backupCommand(ctx, e)
 	case "version":
@@ -132,7 +134,7 @@ func help(e env, verb string) error {
 		return err
 	}
 	command := config.Serve
-	if verb == string(config.Worker) || verb == string(config.Status) || verb == string(config.Tasks) || verb == string(config.Backup) {
+	if config.HasFlags(verb) && verb != "check" {
 		command = config.Command(verb)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "\nflags of %s %s:\n", e.app.command(), command)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/galeserver/gale/app/internal/backup"
@@ -15,15 +14,12 @@ import (
 // without a running server.
 func backupCommand(ctx context.Context, e env) error {
 	words, flags := splitAtFlag(e.args)
-	if len(words) != 1 {
-		if len(words) == 0 && len(flags) > 0 && strings.HasPrefix(strings.TrimLeft(flags[0], "-"), "h") {
-			return config.ErrHelp
-		}
-		return usageError(e.app.command() + " backup: invalid arguments: give the folder for the backup, which must not exist")
-	}
 	c, err := config.LoadBackup(e.program, flags, e.environ)
 	if err != nil {
 		return err
+	}
+	if len(words) != 1 {
+		return usageError(e.app.command() + " backup: invalid arguments: give the folder for the backup, which must not exist")
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM) // removes what was copied
 	defer stop()

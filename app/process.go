@@ -32,4 +32,7 @@ type supervisor interface {
 	Dial(ctx context.Context, slot string) (net.Conn, error)
 	ListenPersistent(ctx context.Context, network, address string) (net.Listener, error)
 	Resumed() bool
+	Reload(ctx context.Context) error
+	Stop(ctx context.Context) error
+	Scale(ctx context.Context, slots map[string]int) error
 }

@@ -60,20 +60,24 @@ func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
 // and cost CPU time. With a token set, the token is required. Without one, profiles
 // need -pprof, and then every local client except web pages of other sites has access.
 func mayProfile(c config.Config) func(*http.Request) (int, string) {
-	want := sha256.Sum256([]byte(c.Token))
 	return func(r *http.Request) (int, string) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(token))
 		switch {
 		case c.Token == "" && !c.Pprof:
 			return http.StatusForbidden, "profiles are off: set -token-file or -pprof"
-		case c.Token != "" && (!strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1):
+		case c.Token != "" && !hasToken(r, c.Token):
 			return http.StatusUnauthorized, "a bearer token is needed"
 		case c.Token == "" && !strings.HasPrefix(c.Admin, "unix:") && !fromLoopback(r): // browsers cannot connect to a Unix socket
 			return http.StatusForbidden, "without a token, profiles are only served to this machine: use the host localhost or 127.0.0.1, or set -token-file"
 		}
 		return 0, ""
 	}
+}
+
+// hasToken reports whether the request has the bearer token.
+func hasToken(r *http.Request, token string) bool {
+	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	want, sum := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(got))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], want[:]) == 1
 }
 
 // fromLoopback reports whether a request names a loopback host and was not sent by a

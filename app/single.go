@@ -41,8 +41,11 @@ type single struct {
 	store *part   // embedded state server; nil with -redis
 	parts []*part // all other parts
 
-	booting  atomic.Int64   // number of parts that have never been ready
-	draining sync.WaitGroup // runs that were replaced and have not ended
+	booting   atomic.Int64   // number of parts that have never been ready
+	replacing atomic.Int64   // number of parts that have not taken over the last configuration
+	stopping  atomic.Bool    // after TERM or INT
+	control   chan os.Signal // signals that the admin endpoint sends instead of a process
+	draining  sync.WaitGroup // runs that were replaced and have not ended
 
 	mu      sync.Mutex
 	config  config.Config
@@ -86,7 +89,7 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 }
 
 func newSingle(e env, c config.Config, ln *net.TCPListener, log *slog.Logger) *single {
-	s := &single{env: e, config: c, log: log}
+	s := &single{env: e, config: c, log: log, control: make(chan os.Signal)}
 	add := func(role string, number int, work roleWork, ln *net.TCPListener) *part {
 		return &part{name: fmt.Sprintf("%s.%d", role, number), role: role, work: work, app: e.app, listener: ln, log: log, state: prefork.StateBooting}
 	}
@@ -129,18 +132,8 @@ func (s *single) run(ctx context.Context) error {
 		changes[i] = make(chan config.Config, 1)
 		parts.Go(func() { s.supervise(partsCtx, p, changes[i]) }) // ends with partsCtx
 	}
-	for done := false; !done; {
-		select {
-		case <-ctx.Done():
-			done = true
-		case got := <-signals:
-			if done = got != syscall.SIGHUP; !done {
-				s.reload(changes)
-			} else {
-				s.log.Info("stopping", "reason", got.String(), "grace", s.settings().Grace)
-			}
-		}
-	}
+	s.handleSignals(ctx, signals, changes)
+	s.stopping.Store(true)
 	stopParts()
 	ended := make(chan struct{})
 	go func() { // ends with the parts
@@ -163,6 +156,24 @@ func (s *single) run(ctx context.Context) error {
 	}
 }
 
+// handleSignals reloads on HUP, and returns on TERM or INT or when ctx is done.
+func (s *single) handleSignals(ctx context.Context, signals <-chan os.Signal, changes []chan config.Config) {
+	for {
+		var got os.Signal
+		select {
+		case <-ctx.Done():
+			return
+		case got = <-signals:
+		case got = <-s.control:
+		}
+		if got != syscall.SIGHUP {
+			s.log.Info("stopping", "reason", got.String(), "grace", s.settings().Grace)
+			return
+		}
+		s.reload(changes)
+	}
+}
+
 // supervise runs a part until ctx is done. It starts the part again with backoff when it
 // has failed, and replaces its run for each configuration from changes.
 func (s *single) supervise(ctx context.Context, p *part, changes <-chan config.Config) {
@@ -181,6 +192,7 @@ func (s *single) supervise(ctx context.Context, p *part, changes <-chan config.C
 			s.log.Info("part ready", "slot", p.name, "run", current.number)
 		case c := <-changes:
 			current = s.replace(ctx, p, current, c)
+			s.replacing.Add(-1)
 		case <-ctx.Done():
 			p.setCurrent(current, prefork.StateLeaving)
 			s.stopRun(current)
@@ -224,14 +236,22 @@ func (s *single) replace(ctx context.Context, p *part, old *partRun, c config.Co
 		s.draining.Go(func() { s.stopRun(old) }) // ends after the grace period at the latest
 		return next
 	case <-next.done:
-		s.log.Error("part not replaced, it keeps its old configuration", "slot", p.name, "error", next.err)
+		s.notReplaced(p, next.err.Error())
 	case <-timer.C:
 		next.stop()
-		s.log.Error("part not replaced, it keeps its old configuration", "slot", p.name, "error", "not ready within -boot-timeout of "+c.BootTimeout.String())
+		s.notReplaced(p, "not ready within -boot-timeout of "+c.BootTimeout.String())
 	case <-ctx.Done():
 		next.stop()
 	}
 	return old
+}
+
+// notReplaced records that a part has not taken over the configuration of a reload.
+func (s *single) notReplaced(p *part, why string) {
+	s.log.Error("part not replaced, it keeps its old configuration", "slot", p.name, "error", why)
+	s.mu.Lock()
+	s.failure = p.name + ": " + why
+	s.mu.Unlock()
 }
 
 // stopRun stops a run and waits until it has ended, at most two seconds longer than the
@@ -286,8 +306,10 @@ func (s *single) reload(changes []chan config.Config) {
 	for _, change := range changes {
 		select {
 		case <-change: // an earlier change that the part has not received
+			s.replacing.Add(-1)
 		default:
 		}
+		s.replacing.Add(1)
 		change <- c
 	}
 	s.log.Info("reloaded")
@@ -325,8 +347,9 @@ func (s *single) allParts() []*part {
 
 func (s *single) status() (status prefork.Status) {
 	s.mu.Lock()
-	status.ReloadFailed = s.failure
+	status.ReloadFailed, status.Reloads, status.RefusedReloads = s.failure, s.reloads, s.refused
 	s.mu.Unlock()
+	status.Reloading, status.Stopping = s.replacing.Load() > 0, s.stopping.Load()
 	for _, p := range s.allParts() {
 		status.Slots = append(status.Slots, p.figures().SlotStatus)
 	}
@@ -339,12 +362,36 @@ func (s *single) Status(context.Context) (prefork.Status, error) { return s.stat
 // Stats implements supervisor.
 func (s *single) Stats(context.Context) (o prefork.Stats, err error) {
 	s.mu.Lock()
-	o = prefork.Stats{Reloads: s.reloads, RefusedReloads: s.refused, ReloadFailed: s.failure}
+	o.Reloads, o.RefusedReloads, o.ReloadFailed = s.reloads, s.refused, s.failure
 	s.mu.Unlock()
 	for _, p := range s.allParts() {
 		o.Slots = append(o.Slots, p.figures())
 	}
 	return o, nil
+}
+
+// Reload implements supervisor.
+func (s *single) Reload(ctx context.Context) error { return s.request(ctx, syscall.SIGHUP) }
+
+// Stop implements supervisor.
+func (s *single) Stop(ctx context.Context) error { return s.request(ctx, syscall.SIGTERM) }
+
+// request makes run handle a signal.
+func (s *single) request(ctx context.Context, what os.Signal) error {
+	if s.stopping.Load() {
+		return prefork.ErrStopping
+	}
+	select {
+	case s.control <- what:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Scale implements supervisor.
+func (*single) Scale(context.Context, map[string]int) error {
+	return fmt.Errorf("%w: -single is one process; start the server without it", prefork.ErrScale)
 }
 
 // Dial implements supervisor.

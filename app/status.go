@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,6 +61,11 @@ func ready(ctx context.Context, w io.Writer, address string) error {
 
 // getAdmin requests a page of the admin endpoint at address, host:port or unix:/path.
 func getAdmin(ctx context.Context, address, page string) (code int, body []byte, err error) {
+	return requestAdmin(ctx, http.MethodGet, address, page, "", nil)
+}
+
+// requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
+func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	network, dialled, host := "tcp", address, address
@@ -72,9 +78,12 @@ func getAdmin(ctx context.Context, address, page string) (code int, body []byte,
 		},
 		DisableKeepAlives: true,
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+page, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+page, bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

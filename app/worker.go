@@ -67,5 +67,8 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	claim := func(ctx context.Context) error {
+		return workerapi.KeepClaim(ctx, s.store, child.Owner(), workerapi.ClaimOf(tasks, c.Queues), log)
+	}
+	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, claim}, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

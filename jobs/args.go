@@ -33,31 +33,31 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 }
 
 // storedArgs checks arguments and returns them in the form that the store keeps, a JSON
-// array. results is the number of results of other tasks that will be appended later;
-// their types are not known yet.
-func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
+// array. in are results of other tasks that will be added later; their types are not known
+// yet.
+func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, in incoming) (json.RawMessage, error) {
+	results := in.count
 	var faults []string
 	switch {
 	case d.input != nil:
 		var err error
-		if given, faults, err = d.input.validate(given, kwargs, results, false); err != nil {
+		if given, faults, err = d.input.validate(given, kwargs, in, false); err != nil {
 			return nil, fmt.Errorf("input of %s: %w", d.Name, err)
-		}
-		for i, fault := range faults {
-			faults[i] = "input of " + d.Name + ": " + fault
-		}
-	case d.foreign != nil:
-		if results == 0 {
-			faults = d.foreign.check(given, kwargs)
 		}
 		for i, fault := range faults {
 			faults[i] = "input of " + d.Name + ": " + fault
 		}
 	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a task without declared arguments accepts any results
 	default:
-		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {
-			given, faults = d.checkPositional(given, results)
+		first := 0 // position of the first argument that is known
+		if in.front {
+			first, results = in.count, 0
+			given = append(make([]json.RawMessage, first), given...)
 		}
+		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {
+			given, faults = d.checkPositional(given, first, results)
+		}
+		given = given[min(first, len(given)):]
 	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(faults))
@@ -66,7 +66,7 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 		given = []json.RawMessage{}
 	}
 	args, err := json.Marshal(given)
-	if err == nil && d.Check != nil && results == 0 {
+	if err == nil && d.Check != nil && in.count == 0 {
 		if fault := d.Check(args); fault != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, fault)
 		}
@@ -134,11 +134,13 @@ func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members)
 	return all, faults
 }
 
-// checkPositional returns the positional arguments and all faults in them. If there are no
-// faults and no results will be appended, it adds the defaults.
-func (d Definition) checkPositional(given []json.RawMessage, results int) (all []json.RawMessage, faults []string) {
+// checkPositional returns the positional arguments and all faults in them. The first ones
+// are not known yet. If there are no faults and no results will be appended, it adds the
+// defaults.
+func (d Definition) checkPositional(given []json.RawMessage, first, results int) (all []json.RawMessage, faults []string) {
 	for i, arg := range d.Args {
 		switch {
+		case i < first:
 		case i < len(given) && !arg.Type.matches(given[i]):
 			faults = append(faults, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.withArticle()))
 		case i < len(given) && arg.Check != nil:

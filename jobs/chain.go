@@ -3,21 +3,12 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 )
 
 // MaxChain is the largest number of tasks in a chain. The first task stores the data of
 // all others.
 const MaxChain = 100
-
-// Link is a task in a chain.
-type Link struct {
-	NewTask
-	// Immutable is true if the arguments stay as they are, as for an immutable signature
-	// in Celery. Otherwise the result of the previous task is appended to them.
-	Immutable bool
-}
 
 // EnqueueChain accepts a chain of tasks. Each task is enqueued in the step in which the
 // task before it succeeds. If a task does not succeed, the tasks after it are not
@@ -34,39 +25,22 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 		return nil, false, fmt.Errorf("%w: the chain has %d tasks; a chain has 1 to %d", ErrOption, len(chain), MaxChain)
 	}
 	head := chain[0].NewTask
-	if chain[0].Immutable {
-		return nil, false, fmt.Errorf("%w: the first task of a chain cannot be immutable: no result precedes it", ErrOption)
+	if chain[0].Group != nil {
+		return nil, false, fmt.Errorf("chain[0]: %w: a chain that begins with a group is a NewGroup whose Callback has links", ErrOption)
 	}
-	var next *message
-	size := 0
-	for i := len(chain) - 1; i > 0; i-- {
-		link := chain[i]
-		if err := c.completeFollower(ctx, &link); err != nil {
-			return nil, false, fmt.Errorf("chain[%d]: %w", i, err)
-		}
-		link.restoreNone(chain[i].NewTask)
-		if size += len(link.Args); size > MaxArgs {
-			return nil, false, fmt.Errorf("%w: the arguments of the whole chain are longer than %d bytes", ErrArgs, MaxArgs)
-		}
-		s, err := link.message()
-		if err != nil {
-			return nil, false, err
-		}
-		if next != nil {
-			s.OnSuccess, s.Immutable = []*message{next}, chain[i+1].Immutable
-		}
-		next = s
+	if chain[0].Immutable || chain[0].Results != "" {
+		return nil, false, fmt.Errorf("%w: the first task of a chain cannot be immutable or have results: no result precedes it", ErrOption)
+	}
+	next, err := c.chainMessage(ctx, chain)
+	if err != nil {
+		return nil, false, err
 	}
 	if err := c.Complete(ctx, &head); err != nil {
 		return nil, false, fmt.Errorf("chain[0]: %w", err)
 	}
 	if next != nil {
-		s := &message{UUID: head.ID, Name: head.Name, OnSuccess: []*message{next}, Immutable: chain[1].Immutable}
-		if head.Followers, err = followerIDs(s); err != nil {
+		if err := head.follow(next, chain[1].Immutable); err != nil {
 			return nil, false, err
-		}
-		if head.Signature, err = json.Marshal(s); err != nil {
-			return nil, false, fmt.Errorf("encode chain: %w", err)
 		}
 	}
 	if err := checkIDs(append([]string{head.ID}, head.Followers...)); err != nil {
@@ -86,65 +60,49 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 func chainDigest(chain []Link) (string, error) {
 	given := make([]Link, len(chain))
 	for i, l := range chain {
-		given[i] = Link{NewTask: l.withoutTimes(), Immutable: l.Immutable}
+		l.NewTask = l.withoutTimes()
+		given[i] = l
 	}
 	return digest(given)
 }
 
-// completeFollower checks a task that is not the first of its chain and sets its
-// defaults.
-func (c *Client) completeFollower(ctx context.Context, l *Link) error {
-	switch {
-	case !l.RunAt.IsZero() || !l.Expires.IsZero():
-		return fmt.Errorf("%w: only the first task of a chain may have eta or expires", ErrOption)
-	case l.Unique != "":
-		return fmt.Errorf("%w: only the first task of a chain may be unique", ErrOption)
-	case l.Immutable:
-		return c.Complete(ctx, &l.NewTask)
-	}
-	return c.completeWithResults(ctx, &l.NewTask, 1)
-}
-
-// restoreNone sets NoTimeout and NoRetries again after complete has replaced them by zero.
-// The link is completed a second time when it is enqueued, and zero would then mean the
-// default.
-func (l *Link) restoreNone(given NewTask) {
-	if given.Timeout == NoTimeout {
-		l.Timeout = NoTimeout
-	}
-	if given.MaxRetries == NoRetries {
-		l.MaxRetries = NoRetries
-	}
-}
-
-// message returns the task in the form in which the previous task of the chain stores it.
-func (l Link) message() (*message, error) {
-	m := &message{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
-	if l.Timeout != 0 {
-		m.Headers = map[string]any{timeoutHeader: max(l.Timeout, 0).String()}
-	}
-	var args []json.RawMessage
-	if len(l.Args) > 0 {
-		if err := json.Unmarshal(l.Args, &args); err != nil {
-			return nil, fmt.Errorf("%w: args of %s must be a JSON array", ErrArgs, l.Name)
+// chainMessage returns the tasks of a chain after the first one, each nested in the one
+// before it, or nil if there are none.
+func (c *Client) chainMessage(ctx context.Context, chain []Link) (next *message, err error) {
+	for i := len(chain) - 1; i > 0; i-- {
+		m, err := c.message(ctx, chain[i], chain[i-1].results())
+		if err == nil && next != nil {
+			err = m.follow(next, chain[i+1].Immutable)
 		}
+		if err == nil {
+			err = m.checkSize()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("chain[%d]: %w", i, err)
+		}
+		next = m
 	}
-	for _, a := range args {
-		m.Args = append(m.Args, messageArg{Value: a})
-	}
-	return m, nil
+	return next, nil
 }
 
-// chainOf returns the ids of the chain that t starts. The first is the id of t.
+// chainOf returns the ids of the chain that t starts. The first is the id of t; an element
+// that is a group has the id of the group.
 func chainOf(t *Task) ([]string, error) {
 	ids := []string{t.ID}
-	s, err := messageOf(t)
+	m, err := messageOf(t)
 	if err != nil {
 		return nil, err
 	}
-	for len(s.OnSuccess) > 0 && len(ids) < MaxChain {
-		s = s.OnSuccess[0]
-		ids = append(ids, cmp.Or(s.UUID, "?"))
+	for len(ids) < MaxChain {
+		switch {
+		case m.Callback != nil:
+			m = m.Callback
+		case len(m.OnSuccess) > 0 && m.OnSuccess[0] != nil:
+			m = m.OnSuccess[0]
+		default:
+			return ids, nil
+		}
+		ids = append(ids, cmp.Or(m.UUID, "?"))
 	}
 	return ids, nil
 }

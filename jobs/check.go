@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,8 +21,12 @@ func (n NewTask) Check() error {
 		return fmt.Errorf("task %s has no name", n.ID)
 	case n.Args != nil && !utf8text.ValidJSON(n.Args):
 		return fmt.Errorf("arguments of task %s are not JSON in UTF-8", n.ID)
-	case len(n.Kwargs) > 0:
-		return fmt.Errorf("task %s has keyword arguments; only a Client accepts them", n.ID)
+	case n.Kwargs != nil && !isObject(n.Kwargs):
+		return fmt.Errorf("keyword arguments of task %s are not a JSON object in UTF-8", n.ID)
+	case n.Headers != nil && !isObject(n.Headers):
+		return fmt.Errorf("headers of task %s are not a JSON object in UTF-8", n.ID)
+	case len(n.Link)+len(n.LinkError) > 0:
+		return fmt.Errorf("task %s has links; only a Client accepts them", n.ID)
 	case len(n.Followers) > maxFollowers:
 		return fmt.Errorf("task %s: %w: more than %d tasks follow it", n.ID, ErrOption, maxFollowers)
 	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):
@@ -63,23 +68,38 @@ func (g NewGroup) Check() error {
 	return checkIDs(g.IDs())
 }
 
-// JoinResults returns the arguments of a callback followed by the results. An empty
-// result becomes null.
-func (n NewTask) JoinResults(results []json.RawMessage) (json.RawMessage, error) {
+// isObject reports whether text is a JSON object in UTF-8.
+func isObject(text json.RawMessage) bool {
+	return utf8text.ValidJSON(text) && bytes.HasPrefix(bytes.TrimSpace(text), []byte("{"))
+}
+
+// JoinResults returns the arguments of a task together with the results of the tasks before
+// it, as how says. An empty result becomes null.
+func (n NewTask) JoinResults(how Results, results []json.RawMessage) (json.RawMessage, error) {
 	var given []json.RawMessage
 	if len(n.Args) > 0 {
 		if err := json.Unmarshal(n.Args, &given); err != nil {
 			return nil, fmt.Errorf("append results to the arguments of task %s: %w", n.ID, err)
 		}
 	}
-	all := slices.Concat(given, results)
-	for i, r := range all {
+	results = slices.Clone(results)
+	for i, r := range results {
 		if len(r) == 0 {
-			all[i] = json.RawMessage("null")
+			results[i] = json.RawMessage("null")
 		}
 	}
-	if all == nil {
-		all = []json.RawMessage{}
+	all := []json.RawMessage{}
+	switch how {
+	case ResultsPrepend:
+		all = append(append(all, results...), given...)
+	case ResultsList:
+		list, err := json.Marshal(slices.Concat([]json.RawMessage{}, results))
+		if err != nil {
+			return nil, fmt.Errorf("join the results for task %s: %w", n.ID, err)
+		}
+		all = append(append(all, list), given...)
+	default:
+		all = append(append(all, given...), results...)
 	}
 	return json.Marshal(all)
 }

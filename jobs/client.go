@@ -40,16 +40,26 @@ const maxUnique = 256
 // MaxArgs is the largest size of the arguments of a task, in bytes of JSON.
 const MaxArgs = 1 << 20
 
+// MaxHeaders is the largest size of NewTask.Headers, in bytes of JSON.
+const MaxHeaders = 8 << 10
+
 // Enqueue checks the task, sets the fields that were left out to their defaults and passes
 // the task to the store. A task without an id gets a random one. created is false if the
-// store already had the task, see Store.Enqueue.
+// store already had the task, see Store.Enqueue. A task with Link or LinkError begins a
+// workflow, as with EnqueueChain: the ids of all its tasks are reserved.
 //
 // Errors wrap ErrUnknownTask, ErrArgs, ErrOption, ErrTaken or ErrUnavailable. After
 // ErrUnavailable the task may have been accepted or not. It is safe to enqueue it again
 // with the same id, so set n.ID if you want to retry.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
+	given := n
 	if err := c.Complete(ctx, &n); err != nil {
 		return nil, false, err
+	}
+	if len(given.Link)+len(given.LinkError) > 0 {
+		if n.Digest, err = linkDigest(given); err != nil {
+			return nil, false, err
+		}
 	}
 	t, created, err = c.Store.Enqueue(ctx, n)
 	if created {
@@ -89,11 +99,11 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		if callback.Unique != "" {
 			return "", false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
 		}
-		results := len(g.Members)
-		if g.Immutable {
-			results = 0
+		err := g.Results.Check()
+		if err == nil {
+			err = c.completeWithResults(ctx, &callback, incomingOf(g.Immutable, g.Results, len(g.Members)))
 		}
-		if err := c.completeWithResults(ctx, &callback, results); err != nil {
+		if err != nil {
 			return "", false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
@@ -139,18 +149,29 @@ func (c *Client) count(n NewTask) {
 // Complete checks a task and sets the fields that were left out to their defaults, as
 // Enqueue does before it passes the task to the store.
 func (c *Client) Complete(ctx context.Context, n *NewTask) error {
-	return c.completeWithResults(ctx, n, 0)
+	return c.completeWithResults(ctx, n, incoming{})
 }
 
 // completeWithResults is Complete for a task to whose arguments the results of other
-// tasks will be appended.
-func (c *Client) completeWithResults(ctx context.Context, n *NewTask, results int) error {
-	if c.Tasks == nil {
-		return c.completeBy(Definition{}, n, results)
+// tasks will be added.
+func (c *Client) completeWithResults(ctx context.Context, n *NewTask, results incoming) error {
+	if err := c.completeTask(ctx, n, results); err != nil {
+		return err
+	}
+	if err := c.setLinks(ctx, n); err != nil {
+		return err
+	}
+	return n.setFollowers()
+}
+
+// completeTask is completeWithResults without the links.
+func (c *Client) completeTask(ctx context.Context, n *NewTask, results incoming) error {
+	if c.Tasks == nil { // of a program without the definitions
+		return Definition{Keywords: true}.completeTask(n, results)
 	}
 	d, err := c.Tasks.Lookup(n.Name)
 	if err == nil {
-		return c.completeBy(d, n, results)
+		return d.completeTask(n, results)
 	}
 	return c.completeForeign(ctx, n, results, err)
 }
@@ -158,7 +179,7 @@ func (c *Client) completeWithResults(ctx context.Context, n *NewTask, results in
 // completeForeign completes a task that is not in Tasks. It returns unknown if no worker has
 // announced the task. One definition that accepts the arguments is enough: while a program
 // is replaced by a new version, both run.
-func (c *Client) completeForeign(ctx context.Context, n *NewTask, results int, unknown error) error {
+func (c *Client) completeForeign(ctx context.Context, n *NewTask, results incoming, unknown error) error {
 	err := unknown
 	for _, fresh := range []bool{false, true} { // a definition may be newer than the first result
 		var all []Definition
@@ -171,7 +192,7 @@ func (c *Client) completeForeign(ctx context.Context, n *NewTask, results int, u
 		err = unknown
 		for i, d := range all {
 			each := *n
-			refused := c.completeBy(d, &each, results)
+			refused := d.completeTask(&each, results)
 			if refused == nil {
 				*n = each
 				return nil
@@ -182,13 +203,13 @@ func (c *Client) completeForeign(ctx context.Context, n *NewTask, results int, u
 		}
 	}
 	if n.WaitForWorker && errors.Is(err, ErrUnknownTask) {
-		return c.completeBy(Definition{Name: n.Name, foreign: new(foreign)}, n, results)
+		return Definition{Name: n.Name, foreign: new(foreign)}.completeTask(n, results)
 	}
 	return err
 }
 
-// completeBy checks a task and completes it with the defaults of its definition.
-func (c *Client) completeBy(d Definition, n *NewTask, results int) error {
+// completeTask checks a task and sets the fields that were left out to the defaults of d.
+func (d Definition) completeTask(n *NewTask, results incoming) error {
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
 	if !ValidID(n.ID) {
@@ -201,21 +222,20 @@ func (c *Client) completeBy(d Definition, n *NewTask, results int) error {
 	if err != nil {
 		return err
 	}
-	if err := n.setFollowers(); err != nil {
-		return err
-	}
 	if err := n.checkOptions(time.Now()); err != nil {
 		return err
 	}
-	if c.Tasks == nil {
-		if len(kwargs) > 0 {
-			return fmt.Errorf("%w: kwargs of %s need a Client with Tasks, which have the names of the arguments", ErrArgs, n.Name)
+	if d.foreign != nil {
+		if err := d.checkForeign(given, kwargs, results); err != nil {
+			return err
 		}
-		n.Kwargs = nil
+	}
+	keywords := d.Keywords || d.foreign != nil
+	if keywords && len(kwargs) > 0 {
 		return nil
 	}
-	if d.foreign == nil {
-		n.Kwargs = nil
+	if n.Kwargs = nil; keywords {
+		return nil
 	}
 	n.Args, err = d.storedArgs(given, kwargs, results)
 	return err
@@ -265,6 +285,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 		{!n.Expires.IsZero() && !n.Expires.After(n.RunAt), "expires is not after eta"},
 		{len(n.Unique) > maxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is not UTF-8 text of at most %d bytes", maxUnique)},
 		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not between 1ms and %v", n.UniqueFor, MaxUniqueFor)},
+		{n.Headers != nil && (len(n.Headers) > MaxHeaders || !isObject(n.Headers)), fmt.Sprintf("headers are not a JSON object in UTF-8 of at most %d bytes", MaxHeaders)},
 		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "set both unique and unique_for, or neither"},
 	} {
 		if c.invalid {

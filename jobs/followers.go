@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // maxFollowers is the largest number of reserved ids in one workflow.
@@ -56,7 +55,7 @@ func checkIDs(ids []string) error {
 // task without an id gets a random one.
 func followerIDs(s *message) ([]string, error) {
 	var all []string
-	for _, next := range slices.Concat(s.OnSuccess, s.OnError) {
+	for _, next := range s.nested() {
 		switch {
 		case next == nil:
 			return nil, fmt.Errorf("%w: a task that follows %s is null", ErrOption, s.Name)

@@ -44,14 +44,28 @@ func Foreign(d Definition, schema json.RawMessage) (Definition, error) {
 // Accepts returns an error that wraps ErrArgs if a task of another program does not accept
 // the arguments of a stored task.
 func (d Definition) Accepts(t *Task) error {
-	n := NewTask{Name: t.Name, Args: t.Args}
+	n := NewTask{Name: t.Name, Args: t.Args, Kwargs: t.Kwargs}
 	given, kwargs, err := n.decodeArgs()
 	if err == nil && d.foreign != nil {
-		if faults := d.foreign.check(given, kwargs); len(faults) > 0 {
-			err = fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(faults))
-		}
+		err = d.checkForeign(given, kwargs, incoming{})
 	}
 	return err
+}
+
+// checkForeign checks arguments of a task of another program. Nothing is known of arguments
+// to which results will be added.
+func (d Definition) checkForeign(given []json.RawMessage, kwargs typed.Members, results incoming) error {
+	if results.count > 0 {
+		return nil
+	}
+	faults := d.foreign.check(given, kwargs)
+	for i, fault := range faults {
+		faults[i] = "input of " + d.Name + ": " + fault
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(faults))
+	}
+	return nil
 }
 
 // AnySchema returns a JSON Schema of the arguments that one of the definitions accepts.

@@ -16,10 +16,12 @@ type NewGroup struct {
 	// another state, the callback is stored as a failed task whose Error names that
 	// member.
 	Callback *NewTask
-	// Immutable is true if the arguments of Callback stay as they are. Otherwise the
-	// results of the members are appended to them, in the order of Members. A member
-	// without a result appends null.
+	// Immutable is true if the arguments of Callback stay as they are. Otherwise they get the
+	// results of the members, in the order of Members, as Results says. The result of a
+	// member without one is null.
 	Immutable bool
+	// Results says where Callback gets the results. Default: ResultsAppend.
+	Results Results `json:",omitempty"`
 	// Digest identifies the content of the group: a group with the same ID and another
 	// Digest is refused. Client.EnqueueGroup sets it.
 	Digest string

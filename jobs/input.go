@@ -38,16 +38,20 @@ func inputOf(t reflect.Type) (*input, error) {
 }
 
 // validate returns the arguments in the form that the store keeps, [{…}], [value] or [],
-// and all faults. results is the number of results of other tasks that will be appended
-// later; if there are any, members may be missing. stored is true for arguments that were
+// and all faults. results are those of other tasks that will be added later; if there are
+// any, members may be missing. stored is true for arguments that were
 // read from the store: they may have unknown members, because another version of the
 // program may have enqueued the task. The error is for a validate tag that cannot be used.
-func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string, error) {
+func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results incoming, stored bool) ([]json.RawMessage, []string, error) {
 	if in.single {
-		args, faults := in.validateSingle(given, kwargs, results)
+		args, faults := in.validateSingle(given, kwargs, results.count)
 		return args, faults, nil
 	}
-	object, faults := in.merge(given, kwargs)
+	first := 0
+	if results.front {
+		first = results.count
+	}
+	object, faults := in.merge(given, kwargs, first)
 	known := in.fields.KnownNames()
 	for _, m := range object {
 		if at := in.fields.Index(m.Name); at >= 0 {
@@ -56,7 +60,7 @@ func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results
 			faults = append(faults, m.Name+" is unknown"+known)
 		}
 	}
-	if results > 0 {
+	if results.count > 0 {
 		if len(object) == 0 {
 			return []json.RawMessage{}, faults, nil
 		}
@@ -109,8 +113,9 @@ func (in *input) validateSingle(given []json.RawMessage, kwargs typed.Members, r
 }
 
 // merge makes one object of the arguments. A positional argument is either an object with
-// fields or the value of the next field that is not set. Keywords are added last.
-func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object typed.Members, faults []string) {
+// fields or the value of the next field that is not set, beginning with the field first.
+// Keywords are added last.
+func (in *input) merge(given []json.RawMessage, kwargs typed.Members, first int) (object typed.Members, faults []string) {
 	has := map[string]bool{}
 	add := func(m typed.Member) {
 		if has[m.Name] {
@@ -120,7 +125,7 @@ func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object ty
 		has[m.Name] = true
 		object = append(object, m)
 	}
-	next := 0
+	next := first
 	for i, value := range given {
 		if more, err := typed.MembersOf(value); err == nil && (i == 0 || i == len(given)-1) && in.isInput(more, len(given)) {
 			for _, m := range more {
@@ -131,7 +136,7 @@ func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object ty
 		for next < len(in.fields) && has[in.fields[next].Name] {
 			next++
 		}
-		if next == len(in.fields) {
+		if next >= len(in.fields) {
 			return object, append(faults, fmt.Sprintf("takes at most %d arguments, got %d", len(in.fields), len(given)+len(kwargs)))
 		}
 		add(typed.Member{Name: in.fields[next].Name, Value: value})

@@ -18,6 +18,11 @@ type Job struct {
 	ID      string
 	Name    string
 	Attempt int // 1 for the first
+	// Kwargs are the arguments by name of a task whose Definition has Keywords, a JSON
+	// object; nil for all others.
+	Kwargs json.RawMessage
+	// Headers are NewTask.Headers, a JSON object, or nil.
+	Headers json.RawMessage
 	// Log adds the id and name of the task and the attempt to each record. Records of
 	// level info and above are also stored with the task, the last 64 KiB of them; see
 	// Reader.Log.
@@ -44,14 +49,22 @@ const maxProgressNote = 1000
 // out get their defaults. A test of a handler may set r to nil: then progress is dropped
 // and Artifact returns an error. Errors wrap ErrArgs.
 func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Job, error) {
-	j := &Job{ID: t.ID, Name: t.Name, Attempt: attempt, Log: log, worker: r}
+	j := &Job{ID: t.ID, Name: t.Name, Attempt: attempt, Headers: t.Headers, Log: log, worker: r}
 	if err := json.Unmarshal(t.Args, &j.args); err != nil {
 		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
 	}
+	if d.Keywords {
+		j.Kwargs = t.Kwargs
+		return j, nil
+	}
+	// A program without the definition has stored the arguments as it got them.
+	kwargs, err := typed.MembersOf(t.Kwargs)
+	if err != nil {
+		return nil, fmt.Errorf("%w: kwargs of %s must be a JSON object", ErrArgs, t.Name)
+	}
 	if d.input != nil {
 		var faults []string
-		var err error
-		if j.args, faults, err = d.input.validate(j.args, nil, 0, true); err != nil {
+		if j.args, faults, err = d.input.validate(j.args, kwargs, incoming{}, true); err != nil {
 			return nil, fmt.Errorf("input of %s: %w", d.Name, err)
 		}
 		if len(faults) > 0 {
@@ -60,6 +73,9 @@ func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Jo
 		return j, nil
 	}
 	var faults []string
+	if j.args, faults = d.placeKeywords(j.args, kwargs); len(faults) > 0 {
+		return nil, fmt.Errorf("%w: %s", ErrArgs, strings.Join(faults, "; "))
+	}
 	if j.args, faults = d.fillDefaults(j.args); len(faults) > 0 {
 		return nil, errors.New(faults[0])
 	}

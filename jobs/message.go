@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
-// message is the form in which a task stores the tasks that follow it. It has the
-// fields of machinery's tasks.Signature, in the same order. Stores keep it as JSON, so
-// it must not change.
+// message is the form in which a task stores the tasks that follow it. It begins with the
+// fields of machinery's tasks.Signature, in the same order. Stores keep it as JSON, and
+// older versions read it, so these fields must not change. The fields after them are those
+// that machinery does not have; see Newer.
 type message struct {
 	UUID                        string
 	Name                        string
@@ -32,6 +35,17 @@ type message struct {
 	SQSReceiptHandle            string
 	StopTaskDeletionOnError     bool
 	IgnoreWhenTaskNotRegistered bool
+
+	Kwargs  json.RawMessage `json:",omitempty"`
+	Results Results         `json:",omitempty"` // of this task; empty: as Immutable of the task before it says
+	// Members and Callback are those of a group that takes the place of a task.
+	Members  []*message `json:",omitempty"`
+	Callback *message   `json:",omitempty"`
+	// Newer is the message itself if a message in it uses one of the fields above. Then
+	// OnSuccess holds only a task that an older version refuses. A worker of that version
+	// ends the task as dead, and a retry continues the workflow; without Newer it would
+	// lose the arguments by name.
+	Newer *message `json:",omitempty"`
 }
 
 // messageArg is machinery's tasks.Arg.
@@ -75,16 +89,16 @@ func (m *message) task() (NewTask, error) {
 	if err != nil {
 		return NewTask{}, fmt.Errorf("enqueue %s: encode arguments: %w", m.Name, err)
 	}
-	n := NewTask{ID: m.UUID, Name: m.Name, Queue: m.RoutingKey, Args: args, MaxRetries: m.RetryCount, Timeout: m.timeout()}
+	n := NewTask{ID: m.UUID, Name: m.Name, Queue: m.RoutingKey, Args: args, Kwargs: m.Kwargs, MaxRetries: m.RetryCount, Timeout: m.timeout()}
+	if n.Headers, err = m.headers(); err != nil {
+		return NewTask{}, fmt.Errorf("enqueue %s: encode headers: %w", m.Name, err)
+	}
 	if m.ETA != nil {
 		n.RunAt = *m.ETA
 	}
 	if len(m.OnSuccess)+len(m.OnError) > 0 {
-		if n.Followers, err = followerIDs(m); err != nil {
+		if err = n.setMessage(m); err != nil {
 			return NewTask{}, fmt.Errorf("enqueue %s: %w", m.Name, err)
-		}
-		if n.Signature, err = json.Marshal(m); err != nil {
-			return NewTask{}, fmt.Errorf("enqueue %s: encode signature: %w", m.Name, err)
 		}
 	}
 	return n, nil
@@ -97,6 +111,9 @@ func messageOf(t *Task) (*message, error) {
 		if err := decodeMessage(t.Signature, m); err != nil {
 			return nil, err
 		}
+	}
+	if m.Newer != nil {
+		m = m.Newer
 	}
 	m.UUID, m.Name = t.ID, t.Name
 	return m, nil
@@ -120,68 +137,117 @@ func (m *message) timeout() time.Duration {
 	return d
 }
 
-// Next returns a function that computes which tasks follow t. The function takes the
-// outcome of t (state, result and error text) and returns the tasks to enqueue in the step
-// in which t ends. Call it once. On success these are the OnSuccess tasks of Signature,
-// with the result appended to their arguments unless the signature is immutable. Otherwise
-// they are its OnError tasks, with the error text inserted before their arguments.
-//
-// Options that a signature leaves out come from the Definition. A task whose Definition is
-// not in r stays in its queue until a worker with the Definition starts. Next returns an
-// error if Signature cannot be decoded.
-func (r *Registry) Next(t *Task) (func(State, json.RawMessage, string) []NewTask, error) {
-	m, err := messageOf(t)
-	if err != nil {
-		return nil, err
+// headers returns NewTask.Headers, nil for none.
+func (m *message) headers() (json.RawMessage, error) {
+	own := maps.Clone(m.Headers)
+	if delete(own, timeoutHeader); len(own) == 0 {
+		return nil, nil
 	}
-	onSuccess, err := r.followerTasks(m.OnSuccess)
-	if err != nil {
-		return nil, err
-	}
-	onError, err := r.followerTasks(m.OnError)
-	if err != nil {
-		return nil, err
-	}
-	return func(end State, result json.RawMessage, reason string) []NewTask {
-		if end != StateSuccess {
-			for i, n := range onError {
-				onError[i].Args = prependReason(n.Args, reason)
-			}
-			return onError
-		}
-		for i, n := range onSuccess {
-			if !m.Immutable {
-				onSuccess[i].Args, _ = n.JoinResults([]json.RawMessage{result}) // cannot fail: followerTasks made an array
-			}
-		}
-		return onSuccess
-	}, nil
+	return json.Marshal(own)
 }
 
-// prependReason inserts the error text before the arguments, a JSON array.
-func prependReason(args json.RawMessage, reason string) json.RawMessage {
-	var given []json.RawMessage
-	_ = json.Unmarshal(args, &given)
-	text, _ := json.Marshal(reason) // cannot fail for a string
-	all, _ := json.Marshal(append([]json.RawMessage{text}, given...))
+// setHeaders sets Headers to those of a task and its time limit.
+func (m *message) setHeaders(headers json.RawMessage, timeout time.Duration) error {
+	if len(headers) > 0 {
+		dec := json.NewDecoder(bytes.NewReader(headers))
+		dec.UseNumber()
+		if err := dec.Decode(&m.Headers); err != nil {
+			return fmt.Errorf("%w: headers of %s must be a JSON object", ErrOption, m.Name)
+		}
+		delete(m.Headers, timeoutHeader)
+	}
+	if timeout == 0 {
+		return nil
+	}
+	if m.Headers == nil {
+		m.Headers = map[string]any{}
+	}
+	m.Headers[timeoutHeader] = max(timeout, 0).String()
+	return nil
+}
+
+// mark returns next after it has set its Results where Immutable of m, which is for all
+// followers of m, says something else. The first follower sets Immutable.
+func (m *message) mark(next *message, immutable bool) *message {
+	if immutable {
+		next.Results = ""
+	}
+	switch {
+	case len(m.OnSuccess) == 0:
+		m.Immutable = immutable
+	case immutable && !m.Immutable:
+		next.Results = resultsNone
+	case !immutable && m.Immutable:
+		next.Results = cmp.Or(next.Results, ResultsAppend)
+	}
+	return next
+}
+
+// follow adds the next element of a chain before the other followers of m. The element after
+// a group is its callback.
+func (m *message) follow(next *message, immutable bool) error {
+	switch {
+	case m.Members == nil:
+		m.OnSuccess = append([]*message{m.mark(next, immutable)}, m.OnSuccess...)
+	case next.Members != nil || m.Callback != nil:
+		return fmt.Errorf("%w: %w", ErrOption, errAfterGroup)
+	default:
+		if m.Callback = next; immutable {
+			next.Results = resultsNone
+		}
+	}
+	return nil
+}
+
+// nested returns the messages that m contains directly.
+func (m *message) nested() []*message {
+	all := slices.Concat(m.OnSuccess, m.OnError, m.Members)
+	if m.Callback != nil {
+		all = append(all, m.Callback)
+	}
 	return all
 }
 
-// followerTasks makes the tasks of nested messages.
-func (r *Registry) followerTasks(all []*message) ([]NewTask, error) {
-	tasks := make([]NewTask, len(all))
-	for i, m := range all {
-		if m == nil {
-			return nil, fmt.Errorf("decode signature: %w: a task in it is null", ErrOption)
-		}
-		m.UUID = cmp.Or(m.UUID, NewID())
-		n, err := m.task()
-		if err != nil {
-			return nil, err
-		}
-		d, _ := r.Lookup(n.Name) // unknown: the zero Definition
-		d.complete(&n)
-		tasks[i] = n
+// checkSize returns an error if the arguments in m together are too long.
+func (m *message) checkSize() error {
+	if m.size() > MaxArgs {
+		return fmt.Errorf("%w: the arguments of all tasks of the workflow together are longer than %d bytes", ErrArgs, MaxArgs)
 	}
-	return tasks, nil
+	return nil
+}
+
+func (m *message) size() (n int) {
+	n = len(m.Kwargs)
+	for _, a := range m.Args {
+		n += len(a.Value) + 1
+	}
+	for _, each := range m.nested() {
+		if each != nil {
+			n += each.size()
+		}
+	}
+	return n
+}
+
+// isNewer reports whether a message in m, or m itself if it is nested, uses fields that
+// machinery does not have.
+func (m *message) isNewer() bool {
+	return slices.ContainsFunc(m.nested(), func(each *message) bool {
+		return each != nil && (each.Kwargs != nil || each.Results != "" || each.Members != nil || each.isNewer())
+	})
+}
+
+// setMessage sets Signature and Followers to those of m.
+func (n *NewTask) setMessage(m *message) (err error) {
+	if n.Followers, err = followerIDs(m); err != nil {
+		return err
+	}
+	if m.isNewer() && len(n.Followers) > 0 {
+		refused := &message{UUID: n.Followers[0], Name: "newer", GroupUUID: "newer"}
+		m = &message{UUID: m.UUID, Name: m.Name, OnSuccess: []*message{refused}, Newer: m}
+	}
+	if n.Signature, err = json.Marshal(m); err != nil {
+		return fmt.Errorf("encode signature: %w", err)
+	}
+	return nil
 }

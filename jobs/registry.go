@@ -70,6 +70,9 @@ type Definition struct {
 	Timeout    time.Duration
 	MaxRetries int
 	Queue      string
+	// Keywords is true for a task whose worker takes arguments by name: NewTask.Kwargs are
+	// stored as they are given, and Args and Check do not apply.
+	Keywords bool
 	// Rate limits how many attempts start, over all workers of the store.
 	Rate Rate
 

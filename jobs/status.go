@@ -62,7 +62,9 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 		callback, err := store.Get(ctx, g.Callback)
 		switch {
 		case err == nil:
-			w.addCallback(callback)
+			if err := w.addCallback(ctx, store, callback); err != nil {
+				return nil, err
+			}
 			done += callback.Progress
 		case !errors.Is(err, ErrNotFound):
 			return nil, err
@@ -88,10 +90,20 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 	return w, nil
 }
 
-// addCallback sets the fields that follow from the callback of a chord.
-func (w *Workflow) addCallback(callback *Task) {
+// addCallback sets the fields that follow from the callback of a chord, and from the tasks
+// after the callback.
+func (w *Workflow) addCallback(ctx context.Context, store Reader, callback *Task) error {
 	w.Finished, w.Result = callback.Finished, callback.Result
 	switch {
+	case callback.State == StateSuccess && len(callback.FollowerIDs()) > 0:
+		rest, err := chainStatus(ctx, store, callback)
+		if err != nil {
+			return err
+		}
+		w.State, w.Finished, w.Result = rest.State, rest.Finished, rest.Result
+		if rest.Failed > 0 && w.FailedTask == "" {
+			w.FailedTask, w.Error = rest.FailedTask, rest.Error
+		}
 	case callback.State == StateSuccess:
 		w.State = StateSuccess
 	case callback.State.Final():
@@ -100,6 +112,7 @@ func (w *Workflow) addCallback(callback *Task) {
 			w.FailedTask, w.Error = callback.ID, callback.Error
 		}
 	}
+	return nil
 }
 
 // anyStarted reports whether one of the tasks has started. It reads only the first three,
@@ -117,6 +130,28 @@ func anyStarted(ctx context.Context, store Reader, ids []string) (bool, error) {
 	return false, nil
 }
 
+// partOf returns the task with the id of an element of a chain. A group is returned as a task
+// with its state, and with the error of the first member that failed.
+func partOf(ctx context.Context, store Reader, id string) (*Task, error) {
+	t, err := store.Get(ctx, id)
+	if !errors.Is(err, ErrNotFound) {
+		return t, err
+	}
+	g, err := store.Group(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	t = &Task{ID: cmp.Or(g.FailedMember, g.ID), State: StateRunning, Error: g.Error, Created: g.Created, Finished: g.Finished}
+	switch {
+	case g.Failed > 0:
+		t.State = StateFailed
+	case g.Finished != nil:
+		t.State = StateSuccess
+	}
+	t.Progress = 100 * (g.Succeeded + g.Failed) / len(g.Members)
+	return t, nil
+}
+
 func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, error) {
 	ids, err := chainOf(first)
 	if err != nil {
@@ -127,7 +162,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	var taken error // set if another workflow uses an id of the chain: older versions reserved no ids
 	for i, id := range ids {
 		if i > 0 {
-			last, err = store.Get(ctx, id)
+			last, err = partOf(ctx, store, id)
 			if errors.Is(err, ErrNotFound) {
 				break // not enqueued yet
 			}

@@ -58,7 +58,8 @@ type Task struct {
 	ID        string          `json:"id"`
 	Name      string          `json:"task"`
 	Queue     string          `json:"queue"`
-	Args      json.RawMessage `json:"args"` // a JSON array, by position
+	Args      json.RawMessage `json:"args"`   // a JSON array, by position
+	Kwargs    json.RawMessage `json:"kwargs"` // a JSON object, by name; {} for a task that takes arguments by position
 	State     State           `json:"state"`
 	Progress  int             `json:"progress"` // percent, 0 to 100
 	Note      string          `json:"note"`     // last note of Job.Progress
@@ -80,13 +81,16 @@ type Task struct {
 	Timeout time.Duration `json:"-"`
 	// MaxRetries is the largest number of retries, which are attempts after a failed one.
 	MaxRetries int `json:"-"`
+	// Headers are NewTask.Headers, or nil.
+	Headers json.RawMessage `json:"-"`
 	// Signature is the tasks.Signature of machinery, as JSON, for a task with
 	// callbacks; nil for all others.
 	Signature []byte `json:"-"`
 	// Group is the id of the group of which the task is a member, or empty.
 	Group string `json:"-"`
 	// Workflow is the id of the workflow to which the task belongs, or empty. A member
-	// of a group has a Group instead; WorkflowID returns either.
+	// of a group has a Group instead, and both if the group is part of a chain;
+	// WorkflowID returns the id of the whole workflow.
 	Workflow string `json:"-"`
 	// Followers are the ids reserved for the tasks that may follow.
 	Followers []string `json:"-"`
@@ -106,13 +110,17 @@ type EndedLease struct {
 	State   State  `json:"state"` // state of the task after that
 }
 
-// WorkflowID returns the id of the workflow or group to which the task belongs, or "".
+// WorkflowID returns the id of the workflow to which the task belongs, or "".
 func (t *Task) WorkflowID() string { return cmp.Or(t.Workflow, t.Group) }
 
 // Repair replaces invalid UTF-8 in the texts of the task by U+FFFD. Older versions have
 // stored such texts. Every Store calls it for each task that it reads. Failures need no
-// repair, because they are decoded from JSON, which repairs them.
+// repair, because they are decoded from JSON, which repairs them. Repair also sets Kwargs to
+// {} if the task has none.
 func (t *Task) Repair() {
+	if len(t.Kwargs) == 0 {
+		t.Kwargs = json.RawMessage("{}")
+	}
 	t.Args, t.Result = utf8text.RepairJSON(t.Args), utf8text.RepairJSON(t.Result)
 	t.Note, t.Error = utf8text.Repair(t.Note), utf8text.Repair(t.Error)
 }
@@ -132,13 +140,21 @@ type NewTask struct {
 	Name  string
 	Queue string          // default DefaultQueue
 	Args  json.RawMessage // a JSON array; nil is []
-	// Kwargs are arguments by name, a JSON object. A Client turns them into Args; a
-	// Store refuses them.
-	Kwargs     json.RawMessage `json:",omitempty"`
-	RunAt      time.Time       // earliest start; zero is now
-	Timeout    time.Duration   // time limit of each attempt; 0 is that of the definition, see NoTimeout
-	MaxRetries int             // largest number of retries; 0 is that of the definition, see NoRetries
-	Signature  []byte          // see Task.Signature
+	// Kwargs are arguments by name, a JSON object. A Client turns them into Args if
+	// the task's Definition is known and has no Keywords; otherwise the task keeps them.
+	Kwargs json.RawMessage `json:",omitempty"`
+	// Headers is a JSON object of at most MaxHeaders bytes that the worker gets with the
+	// task. Nil is none.
+	Headers json.RawMessage `json:",omitempty"`
+	// Link are tasks to enqueue in the step in which the task succeeds, and LinkError those to
+	// enqueue in the step in which it ends as failed or dead. A Client turns both into
+	// Signature; a Store refuses them. See Link.
+	Link       []Link        `json:",omitempty"`
+	LinkError  []Link        `json:",omitempty"`
+	RunAt      time.Time     // earliest start; zero is now
+	Timeout    time.Duration // time limit of each attempt; 0 is that of the definition, see NoTimeout
+	MaxRetries int           // largest number of retries; 0 is that of the definition, see NoRetries
+	Signature  []byte        // see Task.Signature
 	// Expires is the time at which the task ends as StateCancelled, with the error
 	// driver.ExpiredReason, unless an attempt has started. Zero is never.
 	Expires time.Time

@@ -151,7 +151,7 @@ func TestTypedEnqueueAndRun(t *testing.T) {
 		if err := json.Unmarshal(job.Result(), &out); err != nil {
 			t.Fatal(err)
 		}
-		task.Args, err = jobs.NewTask{Args: json.RawMessage(`[]`)}.JoinResults([]json.RawMessage{job.Result()})
+		task.Args, err = jobs.NewTask{Args: json.RawMessage(`[]`)}.JoinResults("", []json.RawMessage{job.Result()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,10 +260,11 @@ func TestTypedSchema(t *testing.T) {
 
 // A task with positional arguments accepts keyword arguments, too.
 func TestKeywords(t *testing.T) {
-	client, store := clientOf(t, jobs.Definition{
+	mail := jobs.Definition{
 		Name: "mail", Handler: func(context.Context, *jobs.Job) error { return nil },
 		Args: []jobs.Arg{{Name: "to", Type: jobs.ArgString}, {Name: "subject", Type: jobs.ArgString, Default: "none"}, {Name: "copies", Type: jobs.ArgInteger, Default: 1}},
-	})
+	}
+	client, store := clientOf(t, mail)
 	for _, c := range []struct{ args, kwargs, want string }{
 		{``, `{"to":"a"}`, `["a","none",1]`},
 		{``, `{"copies":2,"to":"a"}`, `["a","none",2]`},
@@ -290,11 +291,34 @@ func TestKeywords(t *testing.T) {
 		}
 	}
 	unknowing := &jobs.Client{Store: store}
-	if _, _, err := unknowing.Enqueue(t.Context(), jobs.NewTask{Name: "mail", Kwargs: json.RawMessage(`{"to":"a"}`)}); !errors.Is(err, jobs.ErrArgs) {
-		t.Errorf("a client without tasks: %v", err)
+	for kwargs, want := range map[string]string{`{"to":"a"}`: `{"to":"a"}`, `{}`: ``, ``: ``} {
+		if _, _, err := unknowing.Enqueue(t.Context(), jobs.NewTask{Name: "mail", Kwargs: json.RawMessage(kwargs)}); err != nil {
+			t.Errorf("a client without tasks: %s: %v", kwargs, err)
+		} else if got := store.all[len(store.all)-1]; string(got.Kwargs) != want {
+			t.Errorf("a client without tasks: %s: stored %s, want %q", kwargs, got.Kwargs, want)
+		}
 	}
-	if err := (jobs.NewTask{ID: "a", Name: "mail", Kwargs: json.RawMessage(`{}`)}).Check(); err == nil {
-		t.Error("a store accepts kwargs")
+	if _, _, err := unknowing.Enqueue(t.Context(), jobs.NewTask{Name: "mail", Kwargs: json.RawMessage(`["a"]`)}); !errors.Is(err, jobs.ErrArgs) {
+		t.Errorf("kwargs that are an array: %v", err)
+	}
+	// The handler gets them by position. A worker refuses those that do not fit.
+	d := jobs.Definition{Name: "mail", Args: mail.Args}
+	job, err := d.Job(&jobs.Task{Args: json.RawMessage(`["a"]`), Kwargs: json.RawMessage(`{"copies":3}`)}, 1, nil, nil)
+	var to, subject string
+	var copies int
+	if err == nil {
+		err = job.Args(&to, &subject, &copies)
+	}
+	if err != nil || to != "a" || copies != 3 {
+		t.Errorf("stored kwargs: %q %q %d, %v", to, subject, copies, err)
+	}
+	if _, err := d.Job(&jobs.Task{Args: json.RawMessage(`[]`), Kwargs: json.RawMessage(`{"too":3}`)}, 1, nil, nil); !errors.Is(err, jobs.ErrArgs) {
+		t.Errorf("stored kwargs that do not fit: %v", err)
+	}
+	d.Keywords = true
+	job, err = d.Job(&jobs.Task{Args: json.RawMessage(`["a"]`), Kwargs: json.RawMessage(`{"too":3}`), Headers: json.RawMessage(`{"h":1}`)}, 1, nil, nil)
+	if err != nil || job.Len() != 1 || string(job.Kwargs) != `{"too":3}` || string(job.Headers) != `{"h":1}` {
+		t.Errorf("a task with keywords: %+v, %v", job, err)
 	}
 }
 

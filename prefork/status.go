@@ -29,6 +29,13 @@ type Status struct {
 	// reached every slot. It is empty if the last reload succeeded, or if there was
 	// none.
 	ReloadFailed string
+	// Reloads is the number of reloads that reached every slot. RefusedReloads is the
+	// number of reloads that failed and changed nothing.
+	Reloads, RefusedReloads int
+	// Reloading is true while a reload is under way or requested.
+	Reloading bool
+	// Stopping is true after SIGTERM, SIGINT or Stop.
+	Stopping bool
 	// Slots are the slots, in the order of their roles and numbers.
 	Slots []SlotStatus
 }
@@ -59,7 +66,11 @@ func (m *Master) call(ctx context.Context, f func()) error {
 }
 
 func (m *Master) status() Status {
-	status := Status{ReloadFailed: m.reloadError(), Slots: make([]SlotStatus, len(m.slots.all))}
+	status := Status{
+		ReloadFailed: m.reloadError(), Reloads: m.rollout.reloads, RefusedReloads: m.reloader.refused, Stopping: m.stopping != "",
+		Reloading: m.reloader.active() || m.reloader.pending || m.rollout.reloading,
+		Slots:     make([]SlotStatus, len(m.slots.all)),
+	}
 	for i, s := range m.slots.all {
 		one := SlotStatus{
 			Slot: s.name(), Role: s.role, State: s.state(),

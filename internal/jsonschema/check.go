@@ -19,8 +19,24 @@ func (s *Schema) Check(name string, value json.RawMessage) []string {
 	if err != nil {
 		return []string{name + " is not valid JSON"}
 	}
-	return s.check(name, v, maxDepth)
+	return s.check(name, v, level{maxDepth, new(int)})
 }
+
+// level limits a check: a schema that refers to itself may have no end.
+type level struct {
+	depth int
+	steps *int // schemas that were checked so far
+}
+
+// maxSteps is the largest number of schemas that a check visits.
+const maxSteps = 1_000_000
+
+func (l level) over() bool {
+	*l.steps++
+	return l.depth == 0 || *l.steps > maxSteps
+}
+
+func (l level) next() level { return level{l.depth - 1, l.steps} }
 
 func decode(text []byte) (v any, err error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -32,9 +48,9 @@ func decode(text []byte) (v any, err error) {
 	return v, err
 }
 
-func (s *Schema) check(name string, v any, depth int) (faults []string) {
+func (s *Schema) check(name string, v any, l level) (faults []string) {
 	switch {
-	case depth == 0:
+	case l.over():
 		return []string{name + " is nested too deeply"}
 	case s.never:
 		return []string{name + " is not allowed"}
@@ -44,15 +60,15 @@ func (s *Schema) check(name string, v any, depth int) (faults []string) {
 		return []string{name + " must be one of " + texts(s.enum)}
 	}
 	if s.ref != "" {
-		faults = append(faults, s.target().check(name, v, depth-1)...)
+		faults = append(faults, s.target().check(name, v, l.next())...)
 	}
 	for _, part := range s.allOf {
-		faults = append(faults, part.check(name, v, depth-1)...)
+		faults = append(faults, part.check(name, v, l.next())...)
 	}
-	if n := matching(s.anyOf, name, v, depth); len(s.anyOf) > 0 && n == 0 {
+	if n := matching(s.anyOf, name, v, l); len(s.anyOf) > 0 && n == 0 {
 		faults = append(faults, name+" matches none of the allowed forms")
 	}
-	if n := matching(s.oneOf, name, v, depth); len(s.oneOf) > 0 && n != 1 {
+	if n := matching(s.oneOf, name, v, l); len(s.oneOf) > 0 && n != 1 {
 		faults = append(faults, fmt.Sprintf("%s matches %d of the allowed forms, not one", name, n))
 	}
 	switch v := v.(type) {
@@ -64,23 +80,23 @@ func (s *Schema) check(name string, v any, depth int) (faults []string) {
 			faults = append(faults, fmt.Sprintf("%s does not match the pattern %s", name, s.pattern))
 		}
 	case []any:
-		faults = append(faults, s.checkArray(name, v, depth)...)
+		faults = append(faults, s.checkArray(name, v, l)...)
 	case map[string]any:
-		faults = append(faults, s.checkObject(name, v, depth)...)
+		faults = append(faults, s.checkObject(name, v, l)...)
 	}
 	return faults
 }
 
-func matching(all []*Schema, name string, v any, depth int) (n int) {
+func matching(all []*Schema, name string, v any, l level) (n int) {
 	for _, part := range all {
-		if len(part.check(name, v, depth-1)) == 0 {
+		if len(part.check(name, v, l.next())) == 0 {
 			n++
 		}
 	}
 	return n
 }
 
-func (s *Schema) checkArray(name string, v []any, depth int) []string {
+func (s *Schema) checkArray(name string, v []any, l level) []string {
 	faults := between(name, "elements", len(v), s.limits.MinItems, s.limits.MaxItems)
 	for i, each := range v {
 		of := s.Items
@@ -94,17 +110,17 @@ func (s *Schema) checkArray(name string, v []any, depth int) []string {
 		if of.Title != "" {
 			place = of.Title
 		}
-		faults = append(faults, of.check(place, each, depth-1)...)
+		faults = append(faults, of.check(place, each, l.next())...)
 	}
 	return faults
 }
 
-func (s *Schema) checkObject(name string, v map[string]any, depth int) (faults []string) {
+func (s *Schema) checkObject(name string, v map[string]any, l level) (faults []string) {
 	left := len(v)
 	for _, p := range s.Properties {
 		if each, ok := v[p.Name]; ok {
 			left--
-			faults = append(faults, p.check(name+"."+p.Name, each, depth-1)...)
+			faults = append(faults, p.check(name+"."+p.Name, each, l.next())...)
 		}
 	}
 	for _, required := range s.Required {
@@ -126,7 +142,7 @@ func (s *Schema) checkObject(name string, v map[string]any, depth int) (faults [
 		if s.Additional.never {
 			faults = append(faults, name+"."+key+" is unknown")
 		} else {
-			faults = append(faults, s.Additional.check(name+"."+key, v[key], depth-1)...)
+			faults = append(faults, s.Additional.check(name+"."+key, v[key], l.next())...)
 		}
 	}
 	return faults

@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,12 @@ func (a *Folder) Open(id, name string) (*os.File, error) {
 	return f, nil
 }
 
+// Writer is a file that is being written. Discard, instead of Close, removes it.
+type Writer interface {
+	io.WriteCloser
+	Discard()
+}
+
 // artifact is a file that is being written. Close renames it to its final name.
 type artifact struct {
 	*os.File
@@ -62,7 +69,7 @@ type artifact struct {
 // Create creates a file of a task. Close of the returned writer makes it visible to Open:
 // until then the file has a temporary name. If Close succeeds, it calls closed before it
 // returns. The error wraps ErrName if the name is invalid.
-func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCloser, error) {
+func (a *Folder) Create(id, name string, attempt int, closed func()) (Writer, error) {
 	if !validArtifact(name) {
 		return nil, ErrName
 	}
@@ -87,6 +94,14 @@ func (w *artifact) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Discard removes the file. It is called instead of Close.
+func (w *artifact) Discard() {
+	w.failed = cmp.Or(w.failed, errDiscarded)
+	_ = w.Close()
+}
+
+var errDiscarded = errors.New("discarded")
 
 // Close syncs the file to disk and renames it to its final name.
 func (w *artifact) Close() error {

@@ -65,9 +65,14 @@ func CheckSameGroup(g jobs.NewGroup, stored string) error {
 // CancelWorkflow may cancel. If t is another part of a workflow, it returns a StateError.
 func CheckCancelWorkflow(t *jobs.Task) error {
 	if part := t.WorkflowID(); part != "" && part != t.ID {
-		return StateError(fmt.Sprintf("task is part of workflow %q", part))
+		return PartOf(part)
 	}
 	return nil
+}
+
+// PartOf is the error of CancelWorkflow for a task or group that is part of a workflow.
+func PartOf(workflow string) StateError {
+	return StateError(fmt.Sprintf("it is part of workflow %q", workflow))
 }
 
 // CheckRequeue returns nil if Requeue may make t due again, else a StateError.

@@ -28,6 +28,9 @@ type Outcome struct {
 	// that it has reserved. A task of Next whose id is in use elsewhere is skipped. If the
 	// finished task belongs to no workflow, the Followers of Next are not reserved.
 	Next []jobs.NewTask
+	// NextGroups are groups to enqueue in the same step, like Next. A group of which an id
+	// is in use elsewhere is skipped.
+	NextGroups []jobs.NewGroup
 }
 
 // Check returns an error if State cannot be the end of an attempt, Result is not JSON in
@@ -41,6 +44,11 @@ func (o Outcome) Check() error {
 	}
 	for _, n := range o.Next {
 		if err := n.Check(); err != nil {
+			return err
+		}
+	}
+	for _, g := range o.NextGroups {
+		if err := g.Check(); err != nil {
 			return err
 		}
 	}

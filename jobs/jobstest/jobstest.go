@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 		{"Chord", chordChecks},
 		{"Reserve", reserveChecks},
 		{"Abort", abortChecks},
+		{"Follow", followChecks},
 		{"Keep", keepChecks},
 		{"Depth", depthChecks},
 		{"Watch", watchChecks},

@@ -26,13 +26,14 @@ type run struct {
 	signature *tasks.Signature
 	ctx       context.Context //nolint:containedctx // ends when the attempt must stop
 	cancel    context.CancelCauseFunc
-	next      func(jobs.State, json.RawMessage, string) []jobs.NewTask // tasks to enqueue with the outcome, see Registry.Next
-	log       *slog.Logger                                             // log of the worker, with the attributes of the attempt
-	overrun   time.Duration                                            // time after the end of ctx in which the handler must return
-	stuck     func()                                                   // called if the handler does not return within overrun
-	took      time.Duration                                            // run time of the handler; 0 if it did not start
-	aborted   atomic.Bool                                              // whether the attempt was ended and counted because its lease is lost
+	log       *slog.Logger  // log of the worker, with the attributes of the attempt
+	overrun   time.Duration // time after the end of ctx in which the handler must return
+	stuck     func()        // called if the handler does not return within overrun
+	took      time.Duration // run time of the handler; 0 if it did not start
+	aborted   atomic.Bool   // whether the attempt was ended and counted because its lease is lost
 
+	// next returns what to enqueue with the outcome, see Registry.Next.
+	next func(jobs.State, json.RawMessage, string) ([]jobs.NewTask, []jobs.NewGroup)
 	// outcome is the end of the attempt, set by machinery's calls of broker and backend.
 	// Its State stays empty if machinery does not report an end.
 	outcome driver.Outcome
@@ -85,5 +86,5 @@ func (r *run) setRetry(s *tasks.Signature) bool {
 // setOutcome records the end of the attempt and the tasks that follow it.
 func (r *run) setOutcome(state jobs.State, result json.RawMessage, reason string) {
 	r.outcome.State, r.outcome.Result, r.outcome.Error = state, result, reason
-	r.outcome.Next = r.next(state, result, reason)
+	r.outcome.Next, r.outcome.NextGroups = r.next(state, result, reason)
 }

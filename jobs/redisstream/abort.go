@@ -34,6 +34,9 @@ func (s *Store) abort(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if len(reply) == 2 {
+		return driver.PartOf(fmt.Sprint(reply[1]))
+	}
 	if len(reply) != 1 {
 		return errReply
 	}

@@ -78,8 +78,9 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.StateQueued,
 		Created: fromMicro(now), RunAt: fromMicro(now), Timeout: n.Timeout, MaxRetries: n.MaxRetries,
 		Signature: n.Signature, Version: 1, Failures: []jobs.Failure{}, Artifacts: []string{},
-		Followers: slices.Clone(n.Followers), Digest: n.Digest,
+		Followers: slices.Clone(n.Followers), Digest: n.Digest, Kwargs: n.Kwargs, Headers: n.Headers,
 	}
+	t.Repair()
 	if len(n.Followers) > 0 {
 		t.Workflow = n.ID
 	}
@@ -106,32 +107,10 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 	if err := g.Check(); err != nil {
 		return false, err
 	}
-	ids, tasks := make([]string, len(g.Members)), []any{}
-	for i, n := range g.Members {
-		ids[i] = n.ID
-		tasks = append(tasks, taskArgs(n)...)
-	}
-	callbacks := 0
-	if g.Callback != nil {
-		n := *g.Callback
-		var compact bytes.Buffer // the script inserts results before the last bracket
-		if n.Args != nil {
-			if err := json.Compact(&compact, n.Args); err != nil {
-				return false, err
-			}
-			n.Args = compact.Bytes()
-		}
-		callbacks, tasks = 1, append(tasks, taskArgs(n)...)
-	}
-	members, err := jsonText(ids)
+	args, err := groupArgs(g)
 	if err != nil {
 		return false, err
 	}
-	immutable := 0
-	if g.Immutable {
-		immutable = 1
-	}
-	args := append([]any{g.ID, g.Digest, members, immutable, callbacks, len(ids)}, tasks...)
 	reply, err := s.callInTime(ctx, groupScript, args...)
 	switch {
 	case err != nil:
@@ -145,4 +124,31 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 	}
 	s.journal.add(groupScript, args)
 	return true, nil
+}
+
+// groupArgs returns the script arguments for a group and its tasks. The function accept_group
+// in lib.lua reads them.
+func groupArgs(g jobs.NewGroup) ([]any, error) {
+	ids, tasks := make([]string, len(g.Members)), []any{}
+	for i, n := range g.Members {
+		ids[i] = n.ID
+		tasks = append(tasks, taskArgs(n)...)
+	}
+	callbacks := 0
+	if g.Callback != nil {
+		n := *g.Callback
+		var compact bytes.Buffer // the script inserts results after the first or before the last bracket
+		if n.Args != nil {
+			if err := json.Compact(&compact, n.Args); err != nil {
+				return nil, err
+			}
+			n.Args = compact.Bytes()
+		}
+		callbacks, tasks = 1, append(tasks, taskArgs(n)...)
+	}
+	members, err := jsonText(ids)
+	if err != nil {
+		return nil, err
+	}
+	return append([]any{g.ID, g.Digest, members, driver.GroupResults(g), callbacks, len(ids)}, tasks...), nil
 }

@@ -48,9 +48,16 @@ func outcomeArgs(l *driver.Lease, o driver.Outcome) ([]any, error) {
 			return nil, err
 		}
 	}
-	args := []any{string(o.State), string(o.Result), o.Error, failure, driver.GroupReason(o.Error), artifacts, micro(o.RetryAt), len(o.Next)}
+	args := []any{string(o.State), string(o.Result), o.Error, failure, driver.GroupReason(o.Error), artifacts, micro(o.RetryAt), len(o.Next), len(o.NextGroups)}
 	for _, n := range o.Next {
 		args = append(args, taskArgs(n)...)
+	}
+	for _, g := range o.NextGroups {
+		values, err := groupArgs(g)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, values...)
 	}
 	// The token identifies the outcome, so that a repeated call is recognized.
 	h := fnv.New128a()

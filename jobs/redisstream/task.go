@@ -23,8 +23,36 @@ func taskArgs(n jobs.NewTask) []any {
 	}
 	return []any{
 		n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature, micro(n.Expires),
-		strings.Join(n.Followers, " "), n.Digest,
+		strings.Join(n.Followers, " "), n.Digest, string(n.Kwargs), string(n.Headers), onError(n),
 	}
+}
+
+// onError returns the tasks that follow n when it ends as dead or failed without a worker, as
+// the function accept_onerror in lib.lua reads them; "" for none.
+func onError(n jobs.NewTask) string {
+	if len(n.Signature) == 0 {
+		return ""
+	}
+	links := n.ErrorLinks()
+	if len(links) == 0 {
+		return ""
+	}
+	all := make([][]string, len(links))
+	for i, l := range links {
+		for _, value := range taskArgs(l.NewTask) {
+			text := fmt.Sprint(value)
+			if raw, ok := value.([]byte); ok {
+				text = string(raw)
+			}
+			all[i] = append(all[i], text)
+		}
+		all[i] = append(all[i], map[bool]string{false: "0", true: "1"}[l.Immutable])
+	}
+	text, err := jsonText(all)
+	if err != nil {
+		return "" // cannot fail: the values are texts
+	}
+	return text
 }
 
 // decodeTask decodes the hash of a task, a list of fields and values. If a field occurs
@@ -39,7 +67,7 @@ func decodeTask(id string, reply any, now int64) (*jobs.Task, error) {
 
 func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	t := &jobs.Task{
-		ID: id, Name: f.text("name"), Queue: f.text("queue"), Args: f.raw("args"), State: jobs.State(f.text("state")),
+		ID: id, Name: f.text("name"), Queue: f.text("queue"), Args: f.raw("args"), Kwargs: f.raw("kwargs"), Headers: f.raw("headers"), State: jobs.State(f.text("state")),
 		Progress: int(f.number("progress")), Note: f.text("note"), Attempts: int(f.number("attempts")), Worker: f.text("worker"),
 		Created: fromMicro(f.number("created")), Started: f.time("started"), Finished: f.time("finished"),
 		Result: f.raw("result"), Error: f.text("error"), Artifacts: []string{},

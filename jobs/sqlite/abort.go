@@ -32,9 +32,16 @@ func (t *tx) abort(ctx context.Context, id string) error {
 	if err != nil || w.aborted {
 		return err
 	}
+	parts, err := jsonText(w.parts)
+	if err != nil {
+		return err
+	}
 	// Set aborted before the tasks are cancelled: the first cancelled member of a group
 	// ends the callback, and memberEnded then reads aborted.
 	if err := t.exec(ctx, w.mark, id); err != nil {
+		return err
+	}
+	if err := t.exec(ctx, `UPDATE groups SET aborted = 1 WHERE id IN (SELECT value FROM json_each(?)) AND workflow = ?`, parts, id); err != nil {
 		return err
 	}
 	ended := 0
@@ -70,9 +77,12 @@ func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) 
 		return w, err
 	}
 	var members, followers []byte
-	var callback string
-	found, err := t.queryRow(ctx, `SELECT members, callback_id, followers, aborted FROM groups WHERE id = ?`, []any{id},
-		&members, &callback, &followers, &w.aborted)
+	var callback, chain string
+	found, err := t.queryRow(ctx, `SELECT members, callback_id, followers, aborted, workflow FROM groups WHERE id = ?`, []any{id},
+		&members, &callback, &followers, &w.aborted, &chain)
+	if err == nil && chain != "" {
+		err = driver.PartOf(chain)
+	}
 	if err != nil {
 		return w, err
 	}

@@ -112,12 +112,12 @@ func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow stri
 		changed, err := t.change(ctx, `
 			INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
 				attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires,
-				workflow, followers, digest)
-			SELECT 1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
+				workflow, followers, digest, kwargs, headers)
+			SELECT 1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17
 			WHERE NOT EXISTS (SELECT 1 FROM reserved WHERE id = ?1 AND workflow <> ?13) AND NOT EXISTS (SELECT 1 FROM groups WHERE id = ?1)
 			ON CONFLICT (id) DO NOTHING`,
 			n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature, m.group, m.place, expires,
-			workflow, followers, n.Digest)
+			workflow, followers, n.Digest, text(n.Kwargs), text(n.Headers))
 		if err != nil || changed > 0 {
 			t.due = t.due || changed > 0
 			return changed > 0, err

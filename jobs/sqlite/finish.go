@@ -74,6 +74,11 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 			err = t.next(ctx, n, r.workflow)
 		}
 	}
+	for _, g := range o.NextGroups {
+		if err == nil {
+			err = t.nextGroup(ctx, g, r.workflow)
+		}
+	}
 	if err == nil && o.State == jobs.StateSuccess && r.followed {
 		// The followers that this call has not enqueued will never be enqueued, so their
 		// ids become free.
@@ -96,7 +101,7 @@ type heldRow struct {
 }
 
 const heldSQL = `SELECT seq, failures, lost, group_seq, member, followers IS NOT NULL,
-	coalesce((SELECT id FROM groups WHERE seq = group_seq), workflow) FROM tasks` + held
+	` + workflowSQL + ` FROM tasks` + held
 
 // held returns the task of a lease, or jobs.ErrLeaseLost if the lease is not current.
 func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {

@@ -29,26 +29,6 @@ func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (created bool
 }
 
 func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, err error) {
-	ids := make([]string, len(g.Members))
-	for i, n := range g.Members {
-		ids[i] = n.ID
-	}
-	members, err := jsonText(ids)
-	if err != nil {
-		return false, err
-	}
-	var callback []byte
-	callbackID := ""
-	if g.Callback != nil {
-		callbackID = g.Callback.ID
-		if callback, err = json.Marshal(g.Callback); err != nil {
-			return false, err
-		}
-	}
-	followers, err := jsonText(g.Followers())
-	if err != nil {
-		return false, err
-	}
 	if _, err := t.removeExpired(ctx, g.ID); err != nil {
 		return false, err
 	}
@@ -59,11 +39,7 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 	if err := t.taken(ctx, g.ID); err != nil {
 		return false, err
 	}
-	var seq int64
-	_, err = t.queryRow(ctx, `
-		INSERT INTO groups (id, created, size, members, immutable, callback_id, callback, followers, digest)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
-		[]any{g.ID, t.now.UnixMicro(), len(ids), members, g.Immutable, callbackID, text(callback), followers, g.Digest}, &seq)
+	seq, err := t.insertGroupRow(ctx, g, "")
 	if err != nil {
 		return false, err
 	}
@@ -81,8 +57,71 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 	if g.Callback == nil {
 		return true, nil
 	}
-	later := append([]string{callbackID}, g.Callback.Followers...)
+	later := append([]string{g.Callback.ID}, g.Callback.Followers...)
 	return true, t.reserve(ctx, later, g.ID, afterGroup, g.ID)
+}
+
+// insertGroupRow inserts a group without its members, and returns its seq. workflow is the id
+// of the chain of which the group is a part, or empty.
+func (t *tx) insertGroupRow(ctx context.Context, g jobs.NewGroup, workflow string) (seq int64, err error) {
+	ids := make([]string, len(g.Members))
+	for i, n := range g.Members {
+		ids[i] = n.ID
+	}
+	members, err := jsonText(ids)
+	if err != nil {
+		return 0, err
+	}
+	var callback []byte
+	callbackID := ""
+	if g.Callback != nil {
+		callbackID = g.Callback.ID
+		if callback, err = json.Marshal(g.Callback); err != nil {
+			return 0, err
+		}
+	}
+	followers, err := jsonText(g.Followers())
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.queryRow(ctx, `
+		INSERT INTO groups (id, created, size, members, immutable, callback_id, callback, followers, digest, workflow)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
+		[]any{g.ID, t.now.UnixMicro(), len(ids), members, driver.GroupResults(g), callbackID, text(callback), followers, g.Digest, workflow}, &seq)
+	return seq, err
+}
+
+// nextGroup enqueues a group that follows a task of a workflow, which has reserved all ids of
+// the group. A group of which an id is in use elsewhere is skipped.
+func (t *tx) nextGroup(ctx context.Context, g jobs.NewGroup, workflow string) error {
+	for _, id := range g.IDs() {
+		var by string
+		found, err := t.queryRow(ctx, `SELECT workflow FROM reserved WHERE id = ? AND workflow = ?`, []any{id, workflow}, &by)
+		if err != nil || !found {
+			return err
+		}
+	}
+	seq, err := t.insertGroupRow(ctx, g, workflow)
+	if err != nil {
+		return err
+	}
+	if err := t.exec(ctx, `DELETE FROM reserved WHERE id = ?`, g.ID); err != nil {
+		return err
+	}
+	for i, n := range g.Members {
+		if err := t.nextTask(ctx, n, member{sql.Null[int64]{V: seq, Valid: true}, i}, workflow); err != nil {
+			return err
+		}
+	}
+	if g.Callback == nil {
+		return nil
+	}
+	later, err := jsonText(append([]string{g.Callback.ID}, g.Callback.Followers...))
+	if err != nil {
+		return err
+	}
+	return t.exec(ctx, `UPDATE reserved SET after_group = ?, after_task = NULL WHERE id IN (SELECT value FROM json_each(?)) AND workflow = ?`,
+		seq, later, workflow)
 }
 
 // text returns the value of a nullable column.
@@ -106,7 +145,8 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 		good, bad = 0, 1
 	}
 	var succeeded, failed, size int
-	var immutable, aborted bool
+	var aborted bool
+	var results int
 	var callback []byte
 	var workflow string
 	found, err := t.queryRow(ctx, `
@@ -114,9 +154,10 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 			finished = CASE WHEN succeeded + failed + 1 = size THEN ?3 END,
 			failed_id = CASE WHEN ?2 = 1 AND failed = 0 THEN ?5 ELSE failed_id END,
 			reason = CASE WHEN ?2 = 1 AND failed = 0 THEN ?6 ELSE reason END
-		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback, id, aborted`,
+		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback,
+			CASE WHEN workflow <> '' THEN workflow ELSE id END, aborted`,
 		[]any{good, bad, t.now.UnixMicro(), m.group, id, reason},
-		&succeeded, &failed, &size, &immutable, &callback, &workflow, &aborted)
+		&succeeded, &failed, &size, &results, &callback, &workflow, &aborted)
 	if err != nil || !found || callback == nil {
 		return err
 	}
@@ -130,8 +171,8 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	case bad == 1 && failed == 1:
 		return t.insertEnded(ctx, n, workflow, jobs.StateFailed, driver.ChordError(id, reason))
 	case succeeded == size:
-		if !immutable {
-			if n.Args, err = t.withResults(ctx, n.Args, m.group); err != nil {
+		if how, some := driver.ResultsOf(results); some {
+			if n.Args, err = t.withResults(ctx, n.Args, how, m.group); err != nil {
 				return err
 			}
 		}
@@ -143,7 +184,7 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 const resultsSQL = `SELECT result FROM tasks INDEXED BY tasks_group WHERE group_seq = ? ORDER BY member`
 
 // withResults adds the results of the members of a group to the arguments of its callback.
-func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Null[int64]) (json.RawMessage, error) {
+func (t *tx) withResults(ctx context.Context, args json.RawMessage, how jobs.Results, group sql.Null[int64]) (json.RawMessage, error) {
 	rows, err := t.query(ctx, resultsSQL, group.V)
 	if err != nil {
 		return nil, err
@@ -160,11 +201,11 @@ func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Nu
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return jobs.NewTask{Args: args}.JoinResults(results)
+	return jobs.NewTask{Args: args}.JoinResults(how, results)
 }
 
 // insertEnded stores a callback that will never start, as failed or cancelled. Its
-// followers will not be enqueued.
+// followers will not be enqueued, except its OnError tasks if it failed.
 func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, state jobs.State, reason string) error {
 	err := t.unreserve(ctx, n.Followers, workflow)
 	if err != nil {
@@ -181,8 +222,22 @@ func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, s
 			return err
 		}
 	}
-	return t.exec(ctx, `UPDATE tasks SET state = ?, due = NULL, finished = ?, error = ?, failures = ?, aborted = ? WHERE id = ?`,
+	err = t.exec(ctx, `UPDATE tasks SET state = ?, due = NULL, finished = ?, error = ?, failures = ?, aborted = ? WHERE id = ?`,
 		string(state), t.now.UnixMicro(), reason, failures, state == jobs.StateCancelled, n.ID)
+	if err != nil || state != jobs.StateFailed {
+		return err
+	}
+	return t.nextAfterError(ctx, n, workflow, reason)
+}
+
+// nextAfterError enqueues the OnError tasks of a task that ends without a worker.
+func (t *tx) nextAfterError(ctx context.Context, n jobs.NewTask, workflow, reason string) error {
+	for _, l := range n.ErrorLinks() {
+		if err := t.next(ctx, l.WithReason(reason), workflow); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Group implements jobs.Reader.

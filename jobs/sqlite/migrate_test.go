@@ -190,3 +190,41 @@ func TestReservationsAreSwept(t *testing.T) {
 		t.Errorf("%d ids are still reserved", left)
 	}
 }
+
+// A process of schema 3 continues after the migration to schema 4. It accepts tasks, and
+// leases and ends those that have kwargs and headers.
+func TestMigrateFromSchema3(t *testing.T) {
+	path, before, exec := fileOfSchema(t, schema1, schema2, schema3)
+	insert := func(id string) { // as schema 3 did
+		t.Helper()
+		exec(`INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
+			attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires, workflow, followers, digest)
+			VALUES (1, ?1, 'default', 'work', 'queued', ?2, ?2, ?2, 0, 0, 0, 0, '', 0, '', '', '[]', '[]', '[]', NULL, NULL, 0, NULL, '', NULL, '')`,
+			id, time.Now().UnixMicro())
+	}
+	insert("old")
+	exec(`INSERT INTO groups (created, id, size, members, immutable, callback_id, callback) VALUES (1, 'g', 1, '["old"]', 1, '', NULL)`)
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	insert("later")
+	n := jobs.NewTask{ID: "new", Name: "work", Kwargs: []byte(`{"a":1}`), Headers: []byte(`{"b":2}`)}
+	if _, _, err := s.Enqueue(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]string{"old": "{} ", "later": "{} ", "new": `{"a":1} {"b":2}`} {
+		if got, err := s.Get(t.Context(), id); err != nil || string(got.Kwargs)+" "+string(got.Headers) != want {
+			t.Errorf("%s is %+v, %v", id, got, err)
+		}
+	}
+	exec(`UPDATE tasks SET version = version + 1, state = 'success', due = NULL, finished = ? WHERE id = 'new'`, time.Now().UnixMicro())
+	if got, err := s.Get(t.Context(), "new"); err != nil || got.State != jobs.StateSuccess || string(got.Kwargs) != `{"a":1}` {
+		t.Errorf("new is %+v, %v", got, err)
+	}
+	var columns int
+	if err := before.QueryRow(`SELECT count(*) FROM pragma_table_info('tasks') WHERE name IN ('kwargs', 'headers')`).Scan(&columns); err != nil || columns != 2 {
+		t.Errorf("%d columns, %v", columns, err)
+	}
+}

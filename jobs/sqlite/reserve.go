@@ -46,7 +46,12 @@ func (t *tx) unreserve(ctx context.Context, ids []string, workflow string) error
 // next enqueues a task that follows others. If it belongs to a workflow, the reservations
 // of its followers now depend on this task. A task whose id is in use is skipped.
 func (t *tx) next(ctx context.Context, n jobs.NewTask, workflow string) error {
-	created, err := t.insert(ctx, n, member{}, workflow)
+	return t.nextTask(ctx, n, member{}, workflow)
+}
+
+// nextTask is next for a task that may be a member of a group.
+func (t *tx) nextTask(ctx context.Context, n jobs.NewTask, m member, workflow string) error {
+	created, err := t.insert(ctx, n, m, workflow)
 	if err != nil || !created || workflow == "" || len(n.Followers) == 0 {
 		return err
 	}
@@ -76,9 +81,12 @@ func (t *tx) removeExpired(ctx context.Context, id string) (freed bool, err erro
 	return freed, nil
 }
 
+// workflowSQL is the id of the workflow of a task, ” for none.
+const workflowSQL = `CASE WHEN workflow <> '' THEN workflow ELSE coalesce((SELECT id FROM groups WHERE seq = group_seq), '') END`
+
 const takenSQL = `
-	SELECT coalesce((SELECT id FROM groups WHERE seq = group_seq), workflow) FROM tasks WHERE id = ?1
-	UNION ALL SELECT id FROM groups WHERE id = ?1
+	SELECT ` + workflowSQL + ` FROM tasks WHERE id = ?1
+	UNION ALL SELECT CASE WHEN workflow <> '' THEN workflow ELSE id END FROM groups WHERE id = ?1
 	UNION ALL SELECT workflow FROM reserved WHERE id = ?1 LIMIT 1`
 
 // taken returns a driver.TakenError if the id is in use or reserved.

@@ -27,7 +27,7 @@ const (
 // tables. A released migration must not be changed. After each migration, processes of the
 // previous version must still be able to use the file, because during a reload old
 // children have it open.
-var migrations = []string{schema1, schema2, schema3, schema5}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -139,6 +139,14 @@ CREATE TRIGGER reserved_accepted AFTER INSERT ON tasks WHEN EXISTS (SELECT 1 FRO
 END;
 CREATE TRIGGER reserved_task_deleted AFTER DELETE ON tasks BEGIN DELETE FROM reserved WHERE after_task = old.seq; END;
 CREATE TRIGGER reserved_group_deleted AFTER DELETE ON groups BEGIN DELETE FROM reserved WHERE after_group = old.seq; END;
+`
+
+// schema4 adds arguments by name, headers, and groups that are part of a chain. A process of
+// the previous version does not accept tasks with these, and ignores them.
+const schema4 = `
+ALTER TABLE tasks ADD COLUMN kwargs TEXT;  -- JSON; NULL for a task that takes arguments by position
+ALTER TABLE tasks ADD COLUMN headers TEXT; -- JSON
+ALTER TABLE groups ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- id of the chain of which it is a part
 `
 
 // schema5 adds the leases that have ended their attempts themselves, and records.

@@ -14,7 +14,8 @@ import (
 // columns are the columns that row.scan reads, in the same order.
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
-	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted, ended`
+	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted,
+	kwargs, headers, ended`
 
 // row is a stored task.
 type row struct {
@@ -39,7 +40,7 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 		&started, &finished, &t.Timeout, &t.MaxRetries, &t.Attempts, &t.Worker, &t.Progress, &t.Note,
 		&t.Error, &artifacts, &failures, (*[]byte)(&t.Result), (*[]byte)(&t.Args), &t.Signature,
 		&r.member.group, &r.member.place, &group, &r.expires,
-		&t.Workflow, &followers, &t.Digest, &t.Aborted, &ended)
+		&t.Workflow, &followers, &t.Digest, &t.Aborted, (*[]byte)(&t.Kwargs), (*[]byte)(&t.Headers), &ended)
 	if err != nil {
 		return err
 	}

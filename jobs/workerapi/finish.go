@@ -91,6 +91,9 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 	if err != nil {
 		return "", err
 	}
+	if err := s.checkArtifacts(id.task, e.Artifacts); err != nil {
+		return "", err
+	}
 	l := id.lease()
 	s.flushReport(ctx, l)
 	t, err := s.store.Get(ctx, id.task)
@@ -186,7 +189,7 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 	if err != nil {
 		return o, fmt.Errorf("find the tasks that follow task %s: %w", t.ID, err)
 	}
-	o.Next = follow(o.State, o.Result, o.Error)
+	o.Next, o.NextGroups = follow(o.State, o.Result, o.Error)
 	return o, nil
 }
 

@@ -2,6 +2,7 @@ package workerapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -49,6 +50,8 @@ type Leased struct {
 	// Timeout and SoftTimeout are time limits in seconds, from now; 0 is none.
 	Timeout     float64 `json:"timeout"`
 	SoftTimeout float64 `json:"soft_timeout"`
+	// Headers are those of the task, a JSON object, or null.
+	Headers json.RawMessage `json:"headers"`
 }
 
 var (
@@ -253,6 +256,6 @@ func (s *Service) leased(c *contact, l *driver.Lease) Leased {
 	s.log.Info("task started", "task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt, "queue", l.Task.Queue, "worker", l.Owner)
 	return Leased{
 		Lease: id.String(), Task: l.Task, Retries: len(l.Task.Failures),
-		Timeout: l.Task.Timeout.Seconds(), SoftTimeout: c.announcement.soft[l.Task.Name],
+		Timeout: l.Task.Timeout.Seconds(), SoftTimeout: c.announcement.soft[l.Task.Name], Headers: l.Task.Headers,
 	}
 }

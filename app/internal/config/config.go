@@ -149,6 +149,9 @@ const (
 	Serve  Command = "serve"
 	Worker Command = "worker"
 	Status Command = "status"
+	Reload Command = "reload"
+	Stop   Command = "stop"
+	Scale  Command = "scale"
 	Backup Command = "backup"
 )
 
@@ -208,6 +211,31 @@ func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 		return o, err
 	}
 	f.checkAdmin(o.Admin)
+	if len(f.faults) > 0 {
+		return o, f.faults
+	}
+	return o, nil
+}
+
+// ControlOptions are the settings of the commands reload, stop and scale.
+type ControlOptions struct {
+	Config  // only Admin and Token are set
+	Timeout time.Duration
+}
+
+// LoadControl is like Load for the commands reload, stop and scale.
+func LoadControl(p *Program, command Command, args, environ []string) (ControlOptions, error) {
+	var o ControlOptions
+	f := defineControl(p, command, &o)
+	if err := f.load(args, environ); err != nil {
+		return o, err
+	}
+	f.checkAdmin(o.Admin)
+	if o.Admin == "" {
+		f.fault("-admin: without an address, only signals control the server")
+	}
+	f.loadToken(&o.Config)
+	f.checkPositive("timeout", o.Timeout > 0)
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}

@@ -23,6 +23,9 @@ func Verbs() []Verb {
 		{Name: "worker", Synopsis: []string{"worker [flags]"}, Summary: "run task workers only", Flags: true},
 		{Name: "check", Synopsis: []string{"check [flags]"}, Summary: "validate flags and files, and report every fault", Flags: true},
 		{Name: "status", Synopsis: []string{"status [flags]"}, Summary: "print the state of each slot of a running server", Flags: true},
+		{Name: "reload", Synopsis: []string{"reload [flags]"}, Summary: "reload a running server as HUP does, and wait for the outcome", Flags: true},
+		{Name: "stop", Synopsis: []string{"stop [flags]"}, Summary: "stop a running server as TERM does, and wait for its end", Flags: true},
+		{Name: "scale", Synopsis: []string{"scale ROLE=NUMBER … [flags]"}, Summary: "set the number of slots, as in serve=4 worker=2, until the next reload", Flags: true},
 		{
 			Name: "tasks", Summary: "list, start, cancel and retry tasks", Flags: true,
 			Synopsis: []string{
@@ -36,10 +39,15 @@ func Verbs() []Verb {
 		{Name: "backup", Synopsis: []string{"backup DIR [flags]"}, Summary: "copy -data to the new folder DIR while the server runs", Flags: true},
 		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Synopsis: []string{"help [serve|worker|status|tasks|backup]"}, Summary: "print all commands, and the flags of one",
-			Arguments: []string{"serve", "worker", "status", "tasks", "backup"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|reload|stop|scale|tasks|backup]"}, Summary: "print all commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "reload", "stop", "scale", "tasks", "backup"},
 		},
 	}
+}
+
+// HasFlags reports whether a command has flags.
+func HasFlags(command string) bool {
+	return slices.ContainsFunc(Verbs(), func(v Verb) bool { return v.Name == command && v.Flags })
 }
 
 // Flag describes a flag of a command.
@@ -79,6 +87,8 @@ func (p *Program) declare(command Command) *flags {
 		return defineStatus(p, new(StatusOptions))
 	case Tasks:
 		return defineTasks(p, new(TasksOptions))
+	case Reload, Stop, Scale:
+		return defineControl(p, command, new(ControlOptions))
 	case Backup:
 		return defineBackup(p, new(Config))
 	}

@@ -52,13 +52,25 @@ func defineStatus(p *Program, o *StatusOptions) *flags {
 	return f
 }
 
+// defineControl declares the flags of the commands reload, stop and scale.
+func defineControl(p *Program, command Command, o *ControlOptions) *flags {
+	f := defineSubset(p, command, &o.Config, "admin", "token", "token-file")
+	f.set.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "`duration` to wait for the outcome")
+	f.commandLineOnly = []string{"timeout"}
+	return f
+}
+
 // defineBackup declares the flags of the command backup, which are flags of the server.
 func defineBackup(p *Program, c *Config) *flags {
-	all, f := define(Serve, p, c), newFlags(Backup, p)
-	f.otherFlags = all.set
-	f.nonEmpty = []string{"upload-dir", "files", "broker", "config"}
-	for _, name := range []string{"data", "upload-dir", "files", "redis", "broker"} {
-		fl := all.set.Lookup(name)
+	return defineSubset(p, Backup, c, "data", "upload-dir", "files", "redis", "broker")
+}
+
+// defineSubset declares -config and some flags of the server for another command.
+func defineSubset(p *Program, command Command, c *Config, names ...string) *flags {
+	f := define(Serve, p, c)
+	f.otherFlags, f.set = f.set, newFlags(command, p).set
+	for _, name := range names {
+		fl := f.otherFlags.Lookup(name)
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; flags of other commands in it are ignored")

@@ -97,7 +97,7 @@ func (p *Program) flagClashes() (faults Faults) {
 		variables["GALE_"+name] = true
 	}
 	alone := &Program{}
-	for _, command := range []Command{Serve, Status, Tasks, Backup} {
+	for _, command := range []Command{Serve, Status, Tasks, Reload, Backup} {
 		alone.declare(command).set.VisitAll(func(fl *flag.Flag) {
 			taken[fl.Name], variables[variable(fl.Name)] = true, true
 		})

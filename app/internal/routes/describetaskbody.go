@@ -16,6 +16,9 @@ func taskOptions() map[string]*openapi.Schema {
 		"task":            {Description: "Name of a registered task, or of one that a worker has announced.", Type: "string", MinLength: 1},
 		"args":            {Description: "Arguments by position.", Type: "array"},
 		"kwargs":          {Description: "Arguments by name, in addition to args or instead of them.", Type: "object"},
+		"headers":         {Description: "Values for the worker beside the arguments, at most 8 KiB of JSON.", Type: "object"},
+		"link":            {Description: "Tasks that start in the step in which the task succeeds.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
+		"link_error":      {Description: "Tasks that start in the step in which the task ends as failed or dead. The error text precedes their arguments, unless they are immutable.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
 		"id":              idSchema("Id of the task; a request with the id of an existing task gets that task."),
 		"queue":           idSchema("Queue of the task."),
 		"eta":             {Description: "Earliest start.", Type: "string", Format: "date-time"},
@@ -37,14 +40,22 @@ func idSchema(description string) *openapi.Schema {
 func memberOptions() map[string]*openapi.Schema {
 	all := taskOptions()
 	all["immutable"] = &openapi.Schema{Description: "Whether the task gets no results of earlier tasks.", Type: "boolean"}
+	all["results"] = resultsSchema("How the task gets the results of earlier tasks")
 	return all
+}
+
+func resultsSchema(description string) *openapi.Schema {
+	s := openapi.Words(string(jobs.ResultsAppend), string(jobs.ResultsPrepend), string(jobs.ResultsList))
+	s.Description = description + ": after its arguments (append, the default), before them (prepend), or as one array before them (list)."
+	return s
 }
 
 // flowOptions returns the schemas of the keys of a workflow.
 func flowOptions() map[string]*openapi.Schema {
 	return map[string]*openapi.Schema{
 		"id":       idSchema("Id of the workflow."),
-		"chain":    {Description: "Tasks that run one after the other; each gets the result of the previous task.", Type: "array", Items: openapi.Ref("ChainTask"), MinItems: 1, MaxItems: jobs.MaxChain},
+		"results":  resultsSchema("How each task gets the results of earlier tasks, unless it says something else"),
+		"chain":    {Description: "Tasks that run one after the other; each gets the result of the previous task. An element may be a group; the next element gets the results of its tasks.", Type: "array", Items: &openapi.Schema{AnyOf: []*openapi.Schema{openapi.Ref("ChainTask"), openapi.Ref("ChainGroup")}}, MinItems: 1, MaxItems: jobs.MaxChain},
 		"group":    {Description: "Tasks that run at the same time.", Type: "array", Items: openapi.Ref("NewTask"), MinItems: 1, MaxItems: jobs.MaxMembers},
 		"callback": {Ref: openapi.Ref("ChainTask").Ref, Description: "Task that gets the results of the group; with it, the group is a chord."},
 	}
@@ -56,7 +67,7 @@ func taskBodies() []openapi.Type {
 	flow := func(required string, keys ...string) *openapi.Schema {
 		all := flowOptions()
 		s := &openapi.Schema{Properties: map[string]*openapi.Schema{}, Required: []string{required}}
-		for _, name := range append(keys, "id", required) {
+		for _, name := range append(keys, "id", "results", required) {
 			s.Properties[name] = all[name]
 		}
 		return closed(s)
@@ -64,6 +75,15 @@ func taskBodies() []openapi.Type {
 	return []openapi.Type{
 		{Name: "NewTask", Description: "A task to start; a request with other keys gets a 400 response.", Schema: closed(&openapi.Schema{Properties: taskOptions(), Required: []string{"task"}})},
 		{Name: "ChainTask", Description: "A task of a workflow; the results of other tasks are appended to its arguments.", Schema: closed(&openapi.Schema{Properties: memberOptions(), Required: []string{"task"}})},
+		{Name: "ChainGroup", Description: "A group as an element of a chain.", Schema: closed(&openapi.Schema{Required: []string{"group"}, Properties: map[string]*openapi.Schema{
+			"id": idSchema("Id of the group."), "group": flowOptions()["group"], "immutable": memberOptions()["immutable"], "results": memberOptions()["results"],
+		}})},
+		{Name: "TaskSelection", Description: "A selection of tasks, with at least one key; a task is selected if it matches all of them.", Schema: closed(&openapi.Schema{Properties: map[string]*openapi.Schema{
+			"state": openapi.Words(taskStates()...),
+			"task":  {Description: "Only tasks with this name.", Type: "string"},
+			"queue": {Description: "Only tasks of this queue.", Type: "string"},
+			"ids":   {Description: "Only tasks with these ids; unknown ids are skipped.", Type: "array", Items: openapi.Text(), MaxItems: maxChanges},
+		}})},
 		{Name: "NewChain", Description: "A chain to start.", Schema: flow("chain")},
 		{Name: "NewGroup", Description: "A group to start; with a callback it is a chord.", Schema: flow("group", "callback")},
 	}

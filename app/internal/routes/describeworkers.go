@@ -19,9 +19,16 @@ func describeWorkers() openapi.Group {
 			"POST /workers/finish":   workerList("finishAttempts", "End attempts", "A repeated entry gets the state of the first. A lease that is not current gets the code 409.", "WorkerFinish"),
 			"POST /workers/release":  workerList("releaseTasks", "Give tasks back", "The tasks are due again after delay. Neither a failure nor a lost attempt is counted.", "WorkerRelease"),
 			"POST /workers/progress": workerList("reportProgress", "Report progress", "Two reports a second are stored for each lease. The newest one counts.", "WorkerProgress"),
-			"POST /workers/log":      workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
+			"PUT /workers/artifacts/{lease}/{name}": {{
+				ID: "putTaskArtifact", Access: openapi.Write, Summary: "Store a file of a task", Description: "The file is one of the task's artifacts once finish names it.",
+				Parameters:  []openapi.Parameter{openapi.Path("lease", "Lease of the attempt."), openapi.Path("name", "Name of the file.")},
+				RequestBody: &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{anyBytes: {Schema: &openapi.Schema{}}}},
+				Responses:   map[string]*openapi.Response{"200": openapi.JSON("The file is stored.", &openapi.Schema{Type: "object"})},
+				Problems:    []int{400, 409, 413, 503},
+			}},
+			"POST /workers/log": workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
 		},
-		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask")...),
+		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask", "ChainTask")...),
 	}
 }
 
@@ -103,7 +110,7 @@ func workerTypes() []openapi.Type {
 		{Name: "WorkerLeases", Description: "Leased tasks.", Go: reflect.TypeFor[workerapi.LeaseResponse](), Fields: map[string]openapi.Schema{"leases": says("Leases; empty if no task was due.")}},
 		{Name: "WorkerLeased", Description: "A task to run.", Go: reflect.TypeFor[workerapi.Leased](), Fields: map[string]openapi.Schema{
 			"lease": says("Id of the lease."), "task": says("The task."), "retries": says("Failed attempts before this one."),
-			"timeout": says("Time limit in seconds; 0 is none."), "soft_timeout": says("Time in seconds after which the worker interrupts the task; 0 is never."),
+			"headers": {Description: "Headers of the task; null if there are none.", Type: []string{"object", "null"}}, "timeout": says("Time limit in seconds; 0 is none."), "soft_timeout": says("Time in seconds after which the worker interrupts the task; 0 is never."),
 		}},
 		{Name: "WorkerExtended", Description: "Leases whose attempts the worker must end.", Go: reflect.TypeFor[workerapi.ExtendResponse](), Fields: map[string]openapi.Schema{
 			"lost": says("Leases that are lost or have timed out."), "cancelled": says("Leases whose tasks were cancelled."),

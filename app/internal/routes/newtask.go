@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -13,27 +14,29 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// newTask is a task in the body of POST /tasks.
-type newTask struct {
-	jobs.NewTask
-	Immutable bool // in a workflow: the task gets no results of other tasks
-}
-
 // newWork is the body of POST /tasks: a task, a chain or a group.
 type newWork struct {
-	newTask
-	Chain    []newTask
-	Group    []newTask
-	Callback *newTask // with a group: the callback of a chord
+	jobs.Link
+	Chain    []jobs.Link
+	Group    []jobs.NewTask
+	Callback *jobs.Link // with a group: the callback of a chord
 }
+
+// maxLinks is the largest number of tasks in link and in link_error, and maxLinkDepth the
+// largest depth of links in links.
+const (
+	maxLinks     = 100
+	maxLinkDepth = 100
+)
 
 // Allowed keys of the body and its parts.
 var (
 	taskKeys = []string{
-		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for", "wait_for_worker",
+		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for", "wait_for_worker", "headers", "link", "link_error",
 	}
-	memberKeys = append(slices.Clone(taskKeys), "immutable")
-	flowKeys   = []string{"id", "chain", "group", "callback"}
+	memberKeys = append(slices.Clone(taskKeys), "immutable", "results")
+	groupKeys  = []string{"group", "id", "immutable", "results"} // of a group in a chain
+	flowKeys   = []string{"id", "chain", "group", "callback", "results"}
 	bodyKeys   = append(slices.Clone(memberKeys), "chain", "group", "callback")
 )
 
@@ -49,15 +52,12 @@ var celeryKeys = map[string]string{
 	"routing_key":     "use queue",
 	"exchange":        "use queue",
 	"priority":        "use queue: workers serve queues in order of priority or by weights",
-	"link":            "use chain",
-	"link_error":      "GET /workflows/{id} shows which tasks failed",
 	"tasks":           "use chain or group",
 	"header":          "use group",
 	"body":            "use callback",
 	"chord":           "use group with callback",
 	"group_id":        "use id",
 	"rate_limit":      "set the rate in the task's definition",
-	"headers":         "use args or kwargs",
 	"ignore_result":   "the result has the retention of the task",
 	"serializer":      "args are JSON",
 	"compression":     "args are JSON",
@@ -117,10 +117,12 @@ func decodeWork(body []byte) (w newWork, err error) {
 	case kinds == 1 && !o.has("task"):
 		w.flow(o)
 	default:
-		if o.has("immutable") {
-			o.fault("immutable", "is only valid for tasks in a chain and for a callback")
+		for _, key := range []string{"immutable", "results"} {
+			if o.has(key) {
+				o.fault(key, "is only valid for tasks in a chain, for a callback and for links")
+			}
 		}
-		w.newTask = decodeTask(o)
+		w.Link = decodeTask(o, 0)
 	}
 	return w, o.wrong.err()
 }
@@ -133,35 +135,100 @@ func (w *newWork) flow(o *object) {
 		}
 	}
 	w.ID = o.text("id")
-	members := func(key string, limit int) []newTask {
-		list := o.objects(key, limit)
-		if list == nil {
-			return nil
-		}
-		all := make([]newTask, len(list))
-		for i, each := range list {
+	results := decodeResults(o)
+	for i, each := range o.objects("chain", jobs.MaxChain) {
+		var l jobs.Link
+		if each.has("group") {
+			l = decodeGroup(each)
+		} else {
 			each.only(memberKeys, celeryKeys)
-			if key == "group" && each.has("immutable") {
-				each.fault("immutable", "is only valid for the callback")
-			}
-			all[i] = decodeTask(each)
+			l = decodeTask(each, 0)
 		}
-		return all
+		if i > 0 && !l.Immutable {
+			l.Results = cmp.Or(l.Results, results)
+		}
+		w.Chain = append(w.Chain, l)
 	}
-	w.Chain, w.Group = members("chain", jobs.MaxChain), members("group", jobs.MaxMembers)
+	if o.is("chain", kindArray) && w.Chain == nil {
+		w.Chain = []jobs.Link{}
+	}
+	if o.is("group", kindArray) {
+		w.Group = decodeMembers(o)
+	}
 	if o.is("callback", kindObject) {
 		c := &object{place: "callback.", wrong: o.wrong}
 		c.read(o.values["callback"])
 		c.only(memberKeys, celeryKeys)
-		callback := decodeTask(c)
+		callback := decodeTask(c, 0)
+		if !callback.Immutable {
+			callback.Results = cmp.Or(callback.Results, results)
+		}
 		w.Callback = &callback
 	}
 }
 
-// decodeTask decodes the options of a task.
-func decodeTask(o *object) (n newTask) {
+// decodeMembers decodes the members of a group.
+func decodeMembers(o *object) []jobs.NewTask {
+	all := []jobs.NewTask{}
+	for _, each := range o.objects("group", jobs.MaxMembers) {
+		each.only(memberKeys, celeryKeys)
+		for _, key := range []string{"immutable", "results"} {
+			if each.has(key) {
+				each.fault(key, "is only valid for the callback, or beside the group in a chain")
+			}
+		}
+		all = append(all, decodeTask(each, 0).NewTask)
+	}
+	return all
+}
+
+// decodeGroup decodes an element of a chain that is a group.
+func decodeGroup(o *object) jobs.Link {
+	if o.has("callback") {
+		o.fault("callback", "is not valid in a chain: the next element gets the results of the group")
+	} else {
+		o.only(groupKeys, celeryKeys)
+	}
+	g := &jobs.NewGroup{ID: o.text("id")}
+	if o.is("group", kindArray) {
+		g.Members = decodeMembers(o)
+	}
+	return jobs.Link{Group: g, Immutable: o.boolean("immutable"), Results: decodeResults(o)}
+}
+
+// decodeResults decodes the key results.
+func decodeResults(o *object) jobs.Results {
+	r := jobs.Results(o.text("results"))
+	if r.Check() != nil {
+		o.fault("results", "%q must be append, prepend or list", utf8text.Cut(string(r), shownValue))
+	}
+	return r
+}
+
+// decodeLinks decodes the key link or link_error of a task at a depth of links.
+func decodeLinks(o *object, key string, depth int) (all []jobs.Link) {
+	if !o.has(key) {
+		return nil
+	}
+	if depth == maxLinkDepth {
+		o.fault(key, "is too deep; links have at most %d levels", maxLinkDepth)
+		return nil
+	}
+	for _, each := range o.objects(key, maxLinks) {
+		each.only(memberKeys, celeryKeys)
+		if key == "link_error" && each.has("results") {
+			each.fault("results", "is not valid in link_error: the task gets the error, unless it is immutable")
+		}
+		all = append(all, decodeTask(each, depth+1))
+	}
+	return all
+}
+
+// decodeTask decodes the options of a task at a depth of links.
+func decodeTask(o *object, depth int) (n jobs.Link) {
 	n.ID, n.Queue, n.Unique, n.Immutable = o.text("id"), o.text("queue"), o.text("unique"), o.boolean("immutable")
 	n.WaitForWorker = o.boolean("wait_for_worker")
+	n.Results = decodeResults(o)
 	if n.Name = o.text("task"); !o.has("task") {
 		o.fault("task", "is missing")
 	}
@@ -171,6 +238,12 @@ func decodeTask(o *object) (n newTask) {
 	if o.is("kwargs", kindObject) {
 		n.Kwargs = o.values["kwargs"]
 	}
+	if o.is("headers", kindObject) {
+		if n.Headers = o.values["headers"]; len(n.Headers) > jobs.MaxHeaders {
+			o.fault("headers", "has %d bytes, more than the limit of %d", len(n.Headers), jobs.MaxHeaders)
+		}
+	}
+	n.NewTask.Link, n.LinkError = decodeLinks(o, "link", depth), decodeLinks(o, "link_error", depth)
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
 		o.fault("queue", "%q must consist of letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
 	}
@@ -192,12 +265,12 @@ func decodeTask(o *object) (n newTask) {
 	if o.has("unique") != o.has("unique_for") {
 		o.fault("unique", "unique and unique_for belong together")
 	}
-	n.when(o)
+	decodeTimes(o, &n.NewTask)
 	return n
 }
 
-// when decodes eta, countdown and expires.
-func (n *newTask) when(o *object) {
+// decodeTimes decodes eta, countdown and expires.
+func decodeTimes(o *object, n *jobs.NewTask) {
 	eta, timed := o.moment("eta", "; or countdown, in seconds")
 	countdown, counted := o.span("countdown")
 	switch {

@@ -45,23 +45,32 @@ func TestRefusedBodies(t *testing.T) {
 		`{"task":"t","eta":30}`:                    {"eta: must be a time as in RFC 3339", "countdown"},
 		`{"task":"t","eta":"2030-01-01T00:00:00"}`: {"eta: ", "with a time zone"},
 		`{"task":"t","eta":{}}`:                    {"eta: must be a string"},
-		`{"task":"t","eta":"2030-01-01T00:00:00Z","countdown":0}`:                    {"countdown: give either eta or countdown"},
-		`{"task":"t","expires":"never"}`:                                             {"expires: ", "is not a time"},
-		`{"task":"t","expires":true}`:                                                {"expires: must be a number of seconds"},
-		`{"task":"t","unique":"k","unique_for":0}`:                                   {"unique_for: 0s is not between 1ms"},
-		`{"task":"t","unique":"k","unique_for":1e9}`:                                 {"unique_for: "},
-		`{"task":"t","max_retries":0,"max_retries":5}`:                               {"max_retries: is given twice"},
-		`{"task":"t","Max_Retries":0}`:                                               {"Max_Retries: unknown key; use max_retries"},
-		`{"task":"t","maxRetries":0}`:                                                {"maxRetries: unknown key; use max_retries"},
-		`{"task":"t","Task":"u"}`:                                                    {"Task: unknown key; use task"},
-		`{"task":"t","kwargs":[]}`:                                                   {"kwargs: "},
-		`{"task":"t","retries":1,"time_limit":1,"task_id":"x"}`:                      {"retries: unknown key; use max_retries", "time_limit: unknown key; use timeout", "task_id: unknown key; use id"},
-		`{"task":"t","soft_time_limit":1,"link":1,"priority":1}`:                     {"soft_time_limit: unknown key", "link: unknown key; use chain", "priority: unknown key; use queue"},
-		`{"task":"t","nonsense":1}`:                                                  {"nonsense: unknown key; valid keys are task, args"},
-		`{"chain":{}}`:                                                               {"chain: must be an array, not an object"},
-		`{"chain":[{"task":"t"},7]}`:                                                 {"chain[1]: must be an object, not a number"},
-		`{"chain":[{"task":"t"},{"task":"t","max_retries":"x"}]}`:                    {"chain[1].max_retries: must be a number, not a string"},
-		`{"chain":[{"task":"t"},{"task":"t","max_retries":101,"retries":1}]}`:        {"chain[1].max_retries: 101", "chain[1].retries: unknown key; use max_retries"},
+		`{"task":"t","eta":"2030-01-01T00:00:00Z","countdown":0}`:          {"countdown: give either eta or countdown"},
+		`{"task":"t","expires":"never"}`:                                   {"expires: ", "is not a time"},
+		`{"task":"t","expires":true}`:                                      {"expires: must be a number of seconds"},
+		`{"task":"t","unique":"k","unique_for":0}`:                         {"unique_for: 0s is not between 1ms"},
+		`{"task":"t","unique":"k","unique_for":1e9}`:                       {"unique_for: "},
+		`{"task":"t","max_retries":0,"max_retries":5}`:                     {"max_retries: is given twice"},
+		`{"task":"t","Max_Retries":0}`:                                     {"Max_Retries: unknown key; use max_retries"},
+		`{"task":"t","maxRetries":0}`:                                      {"maxRetries: unknown key; use max_retries"},
+		`{"task":"t","Task":"u"}`:                                          {"Task: unknown key; use task"},
+		`{"task":"t","kwargs":[]}`:                                         {"kwargs: "},
+		`{"task":"t","retries":1,"time_limit":1,"task_id":"x"}`:            {"retries: unknown key; use max_retries", "time_limit: unknown key; use timeout", "task_id: unknown key; use id"},
+		`{"task":"t","soft_time_limit":1,"link":1,"priority":1}`:           {"soft_time_limit: unknown key", "link: must be an array, not a number", "priority: unknown key; use queue"},
+		`{"task":"t","headers":[]}`:                                        {"headers: must be an object, not an array"},
+		`{"task":"t","headers":{"a":"` + strings.Repeat("x", 8192) + `"}}`: {"headers: has 8200 bytes, more than the limit of 8192"},
+		`{"task":"t","results":"list"}`:                                    {"results: is only valid for tasks in a chain"},
+		`{"task":"t","link":[{"task":"t","results":"first"}]}`:             {`link[0].results: "first" must be append, prepend or list`},
+		`{"task":"t","link":[{"task":"t","link":[{"args":{}}]}]}`:          {"link[0].link[0].task: is missing", "link[0].link[0].args: must be an array"},
+		`{"task":"t","link_error":[7,{"task":"t","results":"list"}]}`:      {"link_error[0]: must be an object", "link_error[1].results: is not valid in link_error"},
+		nested(150): {"is too deep; links have at most 100 levels"},
+		`{"chain":[{"task":"t"},{"group":[{"task":"t","results":"list"}],"callback":{"task":"t"}}]}`: {"chain[1].group[0].results: is only valid for the callback", "chain[1].callback: is not valid in a chain"},
+		`{"chain":[{"task":"t"},{"group":[{"task":"t"}],"queue":"q"}]}`:                              {"chain[1].queue: unknown key; valid keys are group, id, immutable, results"},
+		`{"task":"t","nonsense":1}`:  {"nonsense: unknown key; valid keys are task, args"},
+		`{"chain":{}}`:               {"chain: must be an array, not an object"},
+		`{"chain":[{"task":"t"},7]}`: {"chain[1]: must be an object, not a number"},
+		`{"chain":[{"task":"t"},{"task":"t","max_retries":"x"}]}`:             {"chain[1].max_retries: must be a number, not a string"},
+		`{"chain":[{"task":"t"},{"task":"t","max_retries":101,"retries":1}]}`: {"chain[1].max_retries: 101", "chain[1].retries: unknown key; use max_retries"},
 		`{"chain":[{"args":[]}]}`:                                                    {"chain[0].task: is missing"},
 		`{"chain":[{"task":"t"}],"max_retries":0}`:                                   {"max_retries: is an option of the tasks"},
 		`{"group":[{"task":"t","immutable":true}]}`:                                  {"group[0].immutable: is only valid for the callback"},
@@ -95,7 +104,9 @@ func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		`{"task":"t","args":[1],"eta":"2030-01-01T00:00:00Z","expires":60,"timeout":"1s","max_retries":0}`,
 		`{"id":"g","group":[{"task":"a","unique":"k","unique_for":1}],"callback":{"task":"b","immutable":true}}`,
-		`{"chain":[{"task":"a"},{"task":"b","countdown":1e-9}]}`, `[{}]`, `{"task":"t","task":"u"}`, ` {"chain" : [ null , 7 ] } `,
+		`{"chain":[{"task":"a"},{"task":"b","countdown":1e-9}]}`, `[{}]`, `{"task":"t","task":"u"}`,
+		`{"task":"t","headers":{"a":1},"link":[{"task":"u","results":"list","link_error":[{"task":"v"}]}]}`,
+		`{"results":"prepend","chain":[{"task":"a"},{"id":"g","group":[{"task":"b"}],"immutable":true},{"task":"c"}]}`, ` {"chain" : [ null , 7 ] } `,
 	} {
 		f.Add([]byte(body))
 	}
@@ -111,6 +122,11 @@ func FuzzBody(f *testing.F) {
 			t.Errorf("%+v", w)
 		}
 	})
+}
+
+// nested returns a task with links in links.
+func nested(depth int) string {
+	return strings.Repeat(`{"task":"t","link":[`, depth) + `{"task":"t"}` + strings.Repeat(`]}`, depth)
 }
 
 // keys returns n keys and the closing brace of an object.

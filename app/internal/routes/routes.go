@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
@@ -34,7 +35,9 @@ import (
 type Deps struct {
 	Tasks  *jobs.Registry
 	Client *jobs.Client // accepts tasks
-	Store  driver.Store
+	// Schedules are the schedules of the application and of the tasks file.
+	Schedules []schedule.Periodic
+	Store     driver.Store
 	// Workers serves the worker protocol.
 	Workers   *workerapi.Service
 	Artifacts *artifacts.Folder
@@ -86,7 +89,8 @@ type Deps struct {
 }
 
 // Groups are the groups of routes that an application can switch off. "uploads" is
-// /upload, "tus" is /tus, "tasks" is /tasks and /workflows, "workers" is /workers, "channels" is /channels,
+// /upload, "tus" is /tus, "tasks" is /tasks,
+// /workflows, /queues and /schedules, "workers" is /workers, "channels" is /channels,
 // /events, /publish and /longpoll, "console" is /console, "static" is /static, and
 // "openapi" is /openapi.json.
 var Groups = []string{"uploads", "tus", "tasks", "workers", "channels", "console", "static", DescriptionGroup}
@@ -108,6 +112,8 @@ func groupsOf(d Deps) []openapi.Group {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, workers: d.Workers, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
+	queues := &queueRoutes{store: d.Store}
+	schedules := &scheduleRoutes{client: d.Client, all: d.Schedules, prefix: d.Prefix}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	description := &description{}
 	get := fasthttp.MethodGet
@@ -115,7 +121,7 @@ func groupsOf(d Deps) []openapi.Group {
 		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz}},
 		"uploads":        newUploadRoutes(d).routes(d.Guard),
 		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
-		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
+		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard), queues.routes(d.Guard), schedules.routes(d.Guard)),
 		"workers":        WorkerRoutes(d.Workers, d.Guard.Write),
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),

@@ -34,6 +34,7 @@ func WorkerRoutes(s *workerapi.Service, admit func(*fasthttp.RequestHeader) (any
 		post("release", list(w, (*workerapi.Service).Release)),
 		post("progress", list(w, (*workerapi.Service).Progress)),
 		post("log", list(w, (*workerapi.Service).Log)),
+		{Method: fasthttp.MethodPut, Path: "/workers/artifacts/{lease}/{name}", Admit: admit, Handler: w.artifact, MaxBody: -1}, // the service has a limit
 	}
 }
 
@@ -82,6 +83,12 @@ func list[E any](w *workerRoutes, call func(*workerapi.Service, context.Context,
 		}
 		return server.WriteJSON(ctx, fasthttp.StatusOK, call(w.service, ctx, in))
 	}
+}
+
+// artifact is PUT /workers/artifacts/{lease}/{name}.
+func (w *workerRoutes) artifact(ctx *fasthttp.RequestCtx) error {
+	err := w.service.StoreArtifact(server.Context(ctx), server.Param(ctx, "lease"), server.Param(ctx, "name"), int64(ctx.Request.Header.ContentLength()), server.Body(ctx))
+	return respondWorker(ctx, struct{}{}, err)
 }
 
 // respondWorker writes the response to a call, or its error.

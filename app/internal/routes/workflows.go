@@ -33,9 +33,18 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 }
 
 func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, created bool, err error) {
-	chain := make([]jobs.Link, len(w.Chain))
-	for i, each := range w.Chain {
-		chain[i] = jobs.Link{NewTask: each.NewTask, Immutable: each.Immutable}
+	chain := w.Chain
+	if len(chain) > 0 && chain[0].Group != nil {
+		if g := chain[0].Group; w.ID != "" && g.ID != "" && g.ID != w.ID {
+			return "", false, server.Fail(fasthttp.StatusBadRequest, "body: the id of a chain and the id of the group with which it begins must be equal")
+		} else if w.ID != "" {
+			g.ID = w.ID
+		}
+		g, err := jobs.GroupOf(chain)
+		if err != nil {
+			return "", false, err
+		}
+		return t.client.EnqueueGroup(ctx, g)
 	}
 	if w.ID != "" && len(chain) > 0 {
 		if chain[0].ID != "" && chain[0].ID != w.ID {
@@ -51,12 +60,9 @@ func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, creat
 }
 
 func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, created bool, err error) {
-	g := jobs.NewGroup{ID: w.ID, Members: make([]jobs.NewTask, len(w.Group))}
-	for i, each := range w.Group {
-		g.Members[i] = each.NewTask
-	}
+	g := jobs.NewGroup{ID: w.ID, Members: w.Group}
 	if w.Callback != nil {
-		g.Callback, g.Immutable = &w.Callback.NewTask, w.Callback.Immutable
+		g.Callback, g.Immutable, g.Results = &w.Callback.NewTask, w.Callback.Immutable, w.Callback.Results
 	}
 	return t.client.EnqueueGroup(ctx, g)
 }

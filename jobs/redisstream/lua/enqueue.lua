@@ -14,7 +14,7 @@ else
       if by then return { -1, int(now), each, by } end
     end
   end
-  if accept(FIRST, followers ~= '' and id or nil) then
+  if accept(values_at(FIRST), followers ~= '' and id or nil) then
     if key ~= '' then redis.call('SET', lock, id, 'PX', period) end
     return { 1, int(now) }
   end

@@ -1,6 +1,7 @@
 -- Arguments: number of outcomes; then for each the number of its values, and the values: id,
 -- owner, attempt, token, state, result, error, the error as JSON for the failures, the error
--- for the group, artifacts, RunAt of a retry, number of next tasks, and the next tasks.
+-- for the group, artifacts, RunAt of a retry, number of next tasks, number of next groups, the
+-- next tasks, and the next groups, each with its tasks.
 -- Returns for each outcome 1, 0 for a lost lease, or the text of an error that concerns
 -- this outcome only.
 local replies, i = {}, FIRST + 1

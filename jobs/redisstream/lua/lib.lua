@@ -35,7 +35,7 @@ local FIRST = 5 -- index of the first argument that belongs to the script itself
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
 local EXPIRED = 'expired before it started' -- driver.ExpiredReason
-local FIELDS = 11 -- number of arguments of a task
+local FIELDS = 14 -- number of arguments of a task
 
 local function clock()
   local t = redis.call('TIME')
@@ -153,7 +153,7 @@ local function taken(id)
   if redis.call('EXISTS', task, group, reserved) == 0 then return nil end
   local h = redis.call('HMGET', task, 'name', 'workflow', 'group')
   if h[1] then return h[2] or h[3] or '' end
-  if redis.call('EXISTS', group) == 1 then return id end
+  if redis.call('EXISTS', group) == 1 then return redis.call('HGET', group, 'workflow') or id end
   local after, workflow = string.match(redis.call('GET', reserved), '^(%S+) (%S+)$')
   if redis.call('EXISTS', base .. after) == 1 then return workflow, true end
   redis.call('DEL', reserved)
@@ -219,11 +219,11 @@ local function set_expires(id, at)
   redis.call('HSET', base .. 'task:' .. id, 'expires', at)
 end
 
--- accept stores the task whose values start at ARGV[i]. It returns false if the id is in use
--- or reserved by another workflow. If place is given, workflow is the id of a group, and the
--- task is the member at that place.
-local function accept(i, workflow, place)
-  local id, name, q, args, at, timeout, retries, sig, until_, followers, digest = unpack(ARGV, i, i + FIELDS - 1)
+-- accept stores a task with the given values. It returns false if the id is in use or
+-- reserved by another workflow. If place is given, the task is the member at that place of the
+-- group, and workflow is the id of the group or of the chain of which the group is a part.
+local function accept(values, workflow, group, place)
+  local id, name, q, args, at, timeout, retries, sig, until_, followers, digest, kwargs, headers, onerror = unpack(values, 1, FIELDS)
   local key = base .. 'task:' .. id
   local by, is_reserved = taken(id)
   if by and not (is_reserved and by == workflow) then return false end
@@ -235,12 +235,12 @@ local function accept(i, workflow, place)
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
   if digest ~= '' then redis.call('HSET', key, 'digest', digest) end
+  if kwargs ~= '' then redis.call('HSET', key, 'kwargs', kwargs) end
+  if headers ~= '' then redis.call('HSET', key, 'headers', headers) end
+  if onerror ~= '' then redis.call('HSET', key, 'onerror', onerror) end
   if workflow then
-    if place then
-      redis.call('HSET', key, 'group', workflow, 'place', place)
-    else
-      redis.call('HSET', key, 'workflow', workflow)
-    end
+    if place then redis.call('HSET', key, 'group', group, 'place', place) end
+    if workflow ~= group then redis.call('HSET', key, 'workflow', workflow) end
     if is_reserved then redis.call('DEL', base .. 'reserved:' .. id) end
     if followers ~= '' then
       redis.call('HSET', key, 'followers', followers)
@@ -249,6 +249,71 @@ local function accept(i, workflow, place)
   end
   schedule(q, id, 0, at)
   return true
+end
+
+-- values_at returns the values of a task that start at ARGV[i].
+local function values_at(i) return { unpack(ARGV, i, i + FIELDS - 1) } end
+
+-- GROUP_FIELDS is the number of arguments of a group before its tasks: id, digest, ids of the
+-- members as JSON, number that says how the callback gets the results (driver.GroupResults),
+-- number of callbacks (0 or 1), number of members.
+local GROUP_FIELDS = 6
+
+-- group_tasks returns the index of the first task of the group that starts at ARGV[i], and the
+-- number of its tasks.
+local function group_tasks(i) return i + GROUP_FIELDS, ARGV[i + 4] + ARGV[i + 5] end
+
+-- accept_group stores the group that starts at ARGV[i] and its tasks. All ids must be free or
+-- reserved by workflow, the id of the group or of the chain of which it is a part.
+local function accept_group(i, workflow)
+  local id, digest, ids, results, has, size = unpack(ARGV, i, i + GROUP_FIELDS - 1)
+  local key, first = base .. 'group:' .. id, i + GROUP_FIELDS
+  local followers = {}
+  for t = first, first + (size + has - 1) * FIELDS, FIELDS do
+    if ARGV[t + 9] ~= '' then followers[#followers + 1] = ARGV[t + 9] end
+  end
+  redis.call('HSET', key, 'members', ids, 'size', size, 'succeeded', '0', 'failed', '0', 'created', int(now), 'immutable', results,
+    'digest', digest, 'followers', table.concat(followers, ' '))
+  if workflow ~= id then
+    redis.call('HSET', key, 'workflow', workflow)
+    redis.call('DEL', base .. 'reserved:' .. id)
+  end
+  redis.call('DEL', key .. ':results')
+  for m = 0, size - 1 do accept(values_at(first + m * FIELDS), workflow, id, m) end
+  if has == '1' then
+    local cb, name, q, args, at, timeout, retries, sig, until_, after, _, kwargs, headers, onerror = unpack(values_at(first + size * FIELDS))
+    redis.call('HSET', key, 'callback', cb, 'name', name, 'queue', q, 'args', args, 'at', at,
+      'timeout', timeout, 'retries', retries, 'sig', sig, 'expires', until_, 'after_callback', after,
+      'kwargs', kwargs, 'headers', headers, 'onerror', onerror)
+    reserve(cb .. ' ' .. after, 'group:' .. id, workflow)
+  end
+end
+
+-- next_group enqueues the group that starts at ARGV[i], which follows a task of a workflow. A
+-- group of which an id is not reserved by the workflow is skipped.
+local function next_group(i, workflow)
+  local first, tasks = group_tasks(i)
+  local ids = { ARGV[i] }
+  for t = first, first + (tasks - 1) * FIELDS, FIELDS do ids[#ids + 1] = ARGV[t] .. ' ' .. ARGV[t + 9] end
+  for id in string.gmatch(table.concat(ids, ' '), '%S+') do
+    local by, is_reserved = taken(id)
+    if not is_reserved or by ~= workflow then return end
+  end
+  accept_group(i, workflow)
+end
+
+-- accept_onerror enqueues the tasks that follow a task that ends as dead or failed without a
+-- worker. onerror is the field onerror of the task: a list of tasks, each the list of its
+-- values followed by 1 if the task is immutable, else 0.
+local function accept_onerror(onerror, workflow, reason)
+  if not onerror or onerror == '' then return end
+  for _, values in ipairs(cjson.decode(onerror)) do
+    if values[FIELDS + 1] == '0' then
+      local inner = string.sub(values[4], 2, -2)
+      values[4] = '[' .. cjson.encode(reason) .. (inner ~= '' and ',' or '') .. inner .. ']'
+    end
+    accept(values, workflow)
+  end
 end
 
 -- remove_entry removes a pending entry and thus ends its lease. at is the kind of the stream
@@ -280,8 +345,9 @@ end
 local function member_ended(group, place, id, success, result, reason)
   if not group then return end
   local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
-  local g = redis.call('HMGET', key, 'size', 'succeeded', 'failed', 'callback', 'queue')
+  local g = redis.call('HMGET', key, 'size', 'succeeded', 'failed', 'callback', 'queue', 'workflow')
   if not g[1] then return end
+  local workflow = g[6] or group
   local size, good, bad = tonumber(g[1]), tonumber(g[2]), tonumber(g[3])
   if success then
     good = redis.call('HINCRBY', key, 'succeeded', 1)
@@ -302,26 +368,30 @@ local function member_ended(group, place, id, success, result, reason)
   local cb, q = g[4], g[5]
   local task = base .. 'task:' .. cb
   local by, is_reserved = taken(cb)
-  if not by or (is_reserved and by == group) then
-    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires', 'after_callback', 'aborted')
+  if not by or (is_reserved and by == workflow) then
+    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires', 'after_callback', 'aborted',
+      'kwargs', 'headers', 'onerror')
     local args, at = c[2], c[3]
     if at == '0' then at = int(now) end
-    if not first_bad and c[7] == '0' then
+    if not first_bad and c[7] ~= '1' then -- driver.GroupResults: 0 append, 1 immutable, 2 prepend, 3 list
       local all, inner = {}, string.sub(args, 2, -2)
-      if inner ~= '' then all[1] = inner end
       for i = 0, size - 1 do all[#all + 1] = redis.call('HGET', results, i) end
+      if c[7] == '3' then all = { '[' .. table.concat(all, ',') .. ']' } end
+      if inner ~= '' then table.insert(all, c[7] == '0' and 1 or #all + 1, inner) end
       args = '[' .. table.concat(all, ',') .. ']'
     end
     redis.call('HSET', task, 'name', c[1], 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
       'timeout', c[4], 'retries', c[5], 'state', 'queued', 'attempts', '0', 'version', '1')
-    redis.call('HSET', task, 'workflow', group)
+    redis.call('HSET', task, 'workflow', workflow)
     redis.call('DEL', base .. 'reserved:' .. cb)
-    if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
+    for i, field in pairs({ [6] = 'sig', [11] = 'kwargs', [12] = 'headers', [13] = 'onerror' }) do
+      if c[i] and c[i] ~= '' then redis.call('HSET', task, field, c[i]) end
+    end
     if first_bad then
-      unreserve(c[9], group)
+      unreserve(c[9], workflow)
     elseif c[9] and c[9] ~= '' then
       redis.call('HSET', task, 'followers', c[9])
-      reserve(c[9], 'task:' .. cb, group)
+      reserve(c[9], 'task:' .. cb, workflow)
     end
     if not first_bad then set_expires(cb, c[8]) end
     enlist(cb)
@@ -337,6 +407,7 @@ local function member_ended(group, place, id, success, result, reason)
         'failures', failure('', 0, cjson.encode(text)))
       set_retention(cb)
       publish_changed(cb)
+      accept_onerror(c[13], workflow, text)
     else
       schedule(q, cb, 0, at)
     end
@@ -379,7 +450,7 @@ end
 -- true, this task caused the loss, and the other leases of the owner are not affected.
 local function lease_lost(q, id, owner, excused, certain)
   local key = base .. 'task:' .. id
-  local h = redis.call('HMGET', key, 'name', 'lost', 'attempts', 'excused', 'at', 'group', 'place', 'failures')
+  local h = redis.call('HMGET', key, 'name', 'lost', 'attempts', 'excused', 'at', 'group', 'place', 'failures', 'workflow', 'onerror')
   local times = tonumber(h[2] or 0)
   local held = redis.call('GET', base .. 'held:' .. owner)
   remove_entry(q, h[5])
@@ -405,6 +476,7 @@ local function lease_lost(q, id, owner, excused, certain)
   redis.call('HSET', key, 'state', 'dead', 'lost', times, 'finished', int(now), 'error', reason,
     'failures', failure(h[8], h[3], cjson.encode(reason)))
   make_dead(q, id)
+  accept_onerror(h[10], h[9] or h[6] or nil, reason)
   member_ended(h[6], h[7], id, false, '', reason)
   publish_changed(id)
   return h[1], 'dead'

@@ -12,7 +12,7 @@ local function drop_entry(q, at)
 end
 
 local function finish(first)
-  local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n = unpack(ARGV, first, first + 11)
+  local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n, groups = unpack(ARGV, first, first + 12)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
     'logged', 'workflow', 'followers', 'meta')
@@ -23,7 +23,16 @@ local function finish(first)
   local q = h[5]
   -- Check everything that can fail before the first write.
   if state == 'retrying' then ready(q, at) end
-  for i = 0, n - 1 do ready(ARGV[first + 12 + i * FIELDS + 2], ARGV[first + 12 + i * FIELDS + 4]) end
+  local next_tasks = {} -- indexes of all next tasks, and of those in groups
+  for i = 0, n - 1 do next_tasks[i + 1] = first + 13 + i * FIELDS end
+  local next_groups, i = {}, first + 13 + n * FIELDS
+  for g = 1, groups do
+    local at_task, tasks = group_tasks(i)
+    next_groups[g] = i
+    for t = 0, tasks - 1 do next_tasks[#next_tasks + 1] = at_task + t * FIELDS end
+    i = at_task + tasks * FIELDS
+  end
+  for _, t in ipairs(next_tasks) do ready(ARGV[t + 2], ARGV[t + 4]) end
   local after = h[7] and redis.call('HMGET', base .. 'group:' .. h[7], 'queue', 'at')
   if after and after[1] then ready(after[1], after[2]) end
   drop_entry(q, h[4])
@@ -62,7 +71,8 @@ local function finish(first)
   if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
   local workflow = h[13] or h[7]
   if not workflow and n ~= '0' then workflow = workflow_of(id) end
-  for i = 0, n - 1 do accept(first + 12 + i * FIELDS, workflow or nil) end
+  for t = 1, n do accept(values_at(next_tasks[t]), workflow or nil) end
+  for _, g in ipairs(next_groups) do next_group(g, workflow) end
   if h[14] and state == 'success' then
     reserved(h[14], id, 'DEL') -- followers that were not accepted above will never be enqueued
   elseif h[14] and state ~= 'retrying' then

@@ -25,7 +25,7 @@ export class Detail {
     this.cancel = el("button", { type: "button", onclick: () => this.#change("DELETE", "") }, "Cancel task");
     this.retry = el("button", { type: "button", onclick: () => this.#change("POST", "/retry") }, "Try again");
     const close = el("button", { type: "button", onclick: () => this.dialog.close() }, "Close");
-    this.parts = Object.fromEntries(["Artifacts", "Result", "Failures", "Log", "Arguments"].map((name) => {
+    this.parts = Object.fromEntries(["Artifacts", "Result", "Failures", "Log", "Arguments", "Arguments by name"].map((name) => {
       const body = name === "Artifacts" ? el("div") : el("pre", { tabIndex: 0, "aria-label": name, role: "region" });
       return [name, { head: el("h3", {}, name), body }];
     }));
@@ -103,6 +103,7 @@ export class Detail {
     };
     this.facts.replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]));
     this.#part("Arguments", JSON.stringify(t.args, null, 2));
+    this.#part("Arguments by name", Object.keys(t.kwargs ?? {}).length ? JSON.stringify(t.kwargs, null, 2) : "");
     this.#part("Result", t.result === null ? "" : JSON.stringify(t.result, null, 2));
     this.#part("Failures", (t.failures ?? []).map((f) => `${time(f.time)} attempt ${f.attempt}: ${f.error}`).join("\n"));
     this.#artifacts(t);

@@ -19,10 +19,13 @@ export class Starter {
     };
     this.kind = el("select", { id: "starter-task", onchange: () => this.#fields() });
     this.fields = el("div");
+    this.kwargs = el("input", { id: "starter-kwargs", placeholder: '{"name": "value"}', autocomplete: "off", spellcheck: false });
+    this.kwargs.oninput = () => (this.form.noValidate = this.kwargs.value !== ""); // arguments by position may be missing
     this.queue = el("input", { id: "starter-queue", placeholder: "default", autocomplete: "off" });
     this.problem = el("p", { className: "problem", role: "alert", hidden: true });
     this.form.append(
       el("p", {}, el("label", { htmlFor: "starter-task" }, "Task"), " ", this.kind), this.fields,
+      el("p", {}, el("label", { htmlFor: "starter-kwargs" }, "Arguments by name (JSON object, optional)"), " ", this.kwargs),
       el("p", {}, el("label", { htmlFor: "starter-queue" }, "Queue"), " ", this.queue), this.problem, el("button", {}, "Start"),
     );
   }
@@ -59,9 +62,10 @@ export class Starter {
     const button = this.form.querySelector("button:not([type])");
     button.disabled = true;
     try {
-      const args = this.inputs.map(({ arg, input }) => value(arg, input));
+      const args = this.inputs.map(({ arg, input }) => value(arg, input, this.kwargs.value !== ""));
       const given = args.findLastIndex((a) => a !== undefined) + 1;
       const body = { task: this.kind.value, args: args.slice(0, given).map((a, i) => (a === undefined ? this.inputs[i].arg.default : a)) };
+      if (this.kwargs.value) body.kwargs = object(this.kwargs.value);
       if (this.queue.value) body.queue = this.queue.value;
       const task = await send("POST", "/tasks", body);
       show(this.problem, "");
@@ -84,16 +88,29 @@ function field(arg, i, required) {
   return el("input", { id, type: "text", required, placeholder: shown, autocomplete: "off", spellcheck: false });
 }
 
-// value returns the value of a field, or undefined if it is empty.
-function value(arg, input) {
+// object decodes the arguments by name.
+function object(text) {
+  let decoded;
+  try {
+    decoded = JSON.parse(text);
+  } catch {
+    decoded = null;
+  }
+  if (decoded === null || typeof decoded !== "object" || Array.isArray(decoded)) throw new Error("Arguments by name: not a JSON object");
+  return decoded;
+}
+
+// value returns the value of a field, or undefined if it is empty. A required text may be
+// missing if there are arguments by name.
+function value(arg, input, named) {
   switch (arg.type) {
     case "boolean":
-      return input.checked;
+      return named && input.checked === (arg.default === true) ? undefined : input.checked;
     case "integer":
     case "number":
       return input.value === "" ? undefined : input.valueAsNumber;
     case "string":
-      return input.value === "" && !input.required ? undefined : input.value;
+      return input.value === "" && (named || !input.required) ? undefined : input.value;
   }
   if (input.value === "") return undefined;
   try {
