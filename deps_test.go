@@ -45,6 +45,9 @@ var floors = map[string]int{
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,
+
+	"jobs/artifacts/artifactstest": 20,
+
 	"jobs/schedule":       14,
 	"jobs/machinery":      20,
 	"jobs/workerapi":      20,
@@ -65,6 +68,7 @@ var floors = map[string]int{
 	"app/internal/program":   23,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
+	"app/internal/place":     25,
 	"app/internal/filewatch": 20,
 	"app/internal/access":    25,
 	"app/internal/backup":    25,

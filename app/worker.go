@@ -29,9 +29,14 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
+	files := uploads.Options{MaxFile: c.MaxUpload, Logger: log}
+	if c.Files != "" { // a worker receives no uploads, but sends requests to object storage
+		counters.Uploads = metrics.NewUploads()
+		files.Meter = counters.Uploads
+	}
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counters.Tasks)
+	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
 		return err
 	}
@@ -70,5 +75,5 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	claim := func(ctx context.Context) error {
 		return workerapi.KeepClaim(ctx, s.store, child.Owner(), workerapi.ClaimOf(tasks, c.Queues), log)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, claim}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log), claim}, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

@@ -31,9 +31,12 @@ type level struct {
 // maxSteps is the largest number of schemas that a check visits.
 const maxSteps = 1_000_000
 
+// over reports whether a limit is reached. Then it is reached for the rest of the check.
 func (l level) over() bool {
-	*l.steps++
-	return l.depth == 0 || *l.steps > maxSteps
+	if *l.steps++; l.depth == 0 {
+		*l.steps = maxSteps
+	}
+	return *l.steps >= maxSteps
 }
 
 func (l level) next() level { return level{l.depth - 1, l.steps} }

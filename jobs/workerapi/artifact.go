@@ -37,7 +37,7 @@ func (s *Service) StoreArtifact(ctx context.Context, lease, name string, size in
 		}
 		return s.explain(err)
 	}
-	w, err := s.opt.Artifacts.Create(id.task, name, id.attempt, func() {})
+	w, err := s.opt.Artifacts.Create(ctx, id.task, name, id.attempt)
 	if errors.Is(err, artifacts.ErrName) {
 		return invalid("name: %v", artifacts.ErrName)
 	}
@@ -81,7 +81,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 const maxArtifacts = 100
 
 // checkArtifacts returns an Error unless all files of a task exist.
-func (s *Service) checkArtifacts(task string, names []string) error {
+func (s *Service) checkArtifacts(ctx context.Context, task string, names []string) error {
 	if len(names) > maxArtifacts {
 		return invalid("artifacts: %d files; at most %d are allowed", len(names), maxArtifacts)
 	}
@@ -89,7 +89,7 @@ func (s *Service) checkArtifacts(task string, names []string) error {
 		if s.opt.Artifacts == nil {
 			return invalid("artifacts: this server stores none")
 		}
-		f, err := s.opt.Artifacts.Open(task, name)
+		f, err := s.opt.Artifacts.Open(ctx, task, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return invalid("artifacts: %q was not uploaded", utf8text.Cut(name, 200))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Error is a refused request or entry. Its text is for the worker.
@@ -83,6 +84,9 @@ func (s *Service) explain(err error) Error {
 	case errors.Is(err, jobs.ErrUnavailable):
 		s.log.Warn("cannot serve a call of a worker", "error", err)
 		return Error{codeUnavailable, "the task store is not available, try again"}
+	case errors.Is(err, uploads.ErrUnavailable):
+		s.log.Warn("cannot store or find an artifact of a worker", "error", err)
+		return Error{codeUnavailable, "the file store is not available, try again"}
 	}
 	s.log.Error("call of a worker failed", "error", err)
 	return Error{codeFailed, "internal error"}

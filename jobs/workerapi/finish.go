@@ -91,7 +91,7 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 	if err != nil {
 		return "", err
 	}
-	if err := s.checkArtifacts(id.task, e.Artifacts); err != nil {
+	if err := s.checkArtifacts(ctx, id.task, e.Artifacts); err != nil {
 		return "", err
 	}
 	l := id.lease()

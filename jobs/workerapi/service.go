@@ -35,7 +35,7 @@ const TTL = driver.DefaultLeaseTTL
 // Options configure a Service. The zero value is the documented default.
 type Options struct {
 	// Artifacts stores the files of tasks. Nil: CreateArtifact returns an error.
-	Artifacts *artifacts.Folder
+	Artifacts artifacts.Files
 	// MaxArtifact is the largest size of an artifact in bytes. Default: no limit.
 	MaxArtifact int64
 	// DecodeTask decodes an entry of next in Finish, in the form of POST /tasks. Nil:
