@@ -94,6 +94,7 @@ var floors = map[string]int{
 	"test/processes":          60,
 	"test/programs":           60,
 	"test/proxies":            60,
+	"test/python":             60,
 	"test/realtime":           60,
 	"test/scripts":            60,
 	"test/storage":            60,
