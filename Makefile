@@ -53,7 +53,7 @@ install: build ## install the binary, the systemd units and examples below PREFI
 	for conf in server.conf worker.conf; do \
 		[ -e $(DESTDIR)$(SYSCONF)/$$conf ] || install -m 0644 deploy/systemd/$$conf $(DESTDIR)$(SYSCONF)/$$conf || exit 1; \
 	done
-	cp -R deploy/nginx deploy/haproxy deploy/prometheus deploy/grafana deploy/tasks.toml $(DESTDIR)$(SHARE)/
+	cp -R deploy/nginx deploy/haproxy deploy/prometheus deploy/grafana deploy/tasks.toml deploy/worker.toml deploy/worker.sh $(DESTDIR)$(SHARE)/
 
 uninstall: ## remove the installed files, but not the configuration and the state
 	rm -f $(DESTDIR)$(PREFIX)/bin/server $(DESTDIR)$(UNITS)/gale.service $(DESTDIR)$(UNITS)/gale.socket $(DESTDIR)$(UNITS)/gale-worker.service

@@ -66,6 +66,9 @@ var floors = map[string]int{
 	"demo":          35,
 
 	"internal/duration":       0,
+	"internal/bytesize":       0,
+	"app/internal/process":    20,
+	"app/internal/program":    23,
 	"app/internal/command":    25,
 	"app/internal/uploadhook": 25,
 	"app/internal/watch":      25,
@@ -93,6 +96,7 @@ var floors = map[string]int{
 	"test/http":               60,
 	"test/middleware":         60,
 	"test/processes":          60,
+	"test/programs":           60,
 	"test/proxies":            60,
 	"test/python":             60,
 	"test/realtime":           60,

@@ -173,11 +173,12 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, ready)
 }
 
-// notReady returns one reason for each slot of a role that has no live slot.
+// notReady returns one reason for each slot of a role that has no live slot and is needed.
 func notReady(slots []prefork.SlotStatus) (reasons []string) {
-	live := map[string]bool{roleStore: true} // the other roles work without the embedded state server
+	live := map[string]bool{}
 	for _, s := range slots {
-		live[s.Role] = live[s.Role] || s.State == prefork.StateLive
+		needed := s.Role == roleServe || s.Role == roleWorker // these work without the embedded state server and worker programs
+		live[s.Role] = live[s.Role] || s.State == prefork.StateLive || !needed
 	}
 	for _, s := range slots {
 		if !live[s.Role] {

@@ -37,7 +37,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	}
 	run, ok := roles[child.Role]
 	if !ok {
-		return fmt.Errorf("unknown role %q", child.Role)
+		run = runProgram // which refuses a role that is not a worker program
 	}
 	redisdb.SetLogger(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })

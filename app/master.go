@@ -142,15 +142,23 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 			o.Roles = append(o.Roles, prefork.Role{Name: roleStore, Slots: 1, KeepOnReload: true})
 		}
 	}
+	o.Roles = append(o.Roles, programRoles(command, c)...)
 	return prefork.New(o)
 }
 
 // configFor returns the configuration for the children of a role. The embedded state
-// server gets no secrets of other roles. Settings that cannot be decoded, as after an
-// update of the binary, are passed on unchanged: the child refuses them.
+// server gets no secrets of other roles. For a worker program that the tasks file no longer
+// has, configFor returns nil. Settings that cannot be decoded, as after an update of the
+// binary, are passed on unchanged: the child refuses them.
 func configFor(role string, settings []byte) []byte {
 	var c config.Config
-	if role != roleStore || json.Unmarshal(settings, &c) != nil {
+	if role == roleServe || role == roleWorker || json.Unmarshal(settings, &c) != nil {
+		return settings
+	}
+	if role != roleStore {
+		if _, ok := programOf(c, role); !ok {
+			return nil
+		}
 		return settings
 	}
 	reduced, err := json.Marshal(c.ForStateServer())

@@ -24,6 +24,7 @@ type roleWork func(context.Context, process, Application, config.Config, *slog.L
 // those of all its runs.
 type part struct {
 	name, role string
+	optional   bool // the server is ready without it
 	work       roleWork
 	app        Application
 	listener   *net.TCPListener // copied for each run; nil if the part does not listen
@@ -158,7 +159,7 @@ func (p *part) figures() prefork.SlotStats {
 	defer p.mu.Unlock()
 	f := prefork.SlotStats{SlotStatus: prefork.SlotStatus{
 		Slot: p.name, Role: p.role, PID: os.Getpid(), State: p.state, Restarts: p.restarts, LastExit: p.lastExit,
-		Connections: int(p.lane.Connections.Load()), RSS: residentMemory(),
+		Connections: int(p.lane.Connections.Load()), RSS: residentMemory() + p.lane.ProgramMemory.Load(),
 	}, MergedReport: p.past}
 	if p.current != nil {
 		f.Generation = p.current.number

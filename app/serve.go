@@ -19,6 +19,7 @@ import (
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
@@ -64,10 +65,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
-	workers := workerapi.New(s.store, starter.Client, workerapi.Options{
-		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
-	})
-	starter.Client.Announced = workers.Directory()
+	workers := newWorkers(c, s, starter.Client, counters.Tasks, log)
 	defer context.AfterFunc(ctx, workers.Drain)()
 	d := routes.Deps{
 		Workers: workers, Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
@@ -112,6 +110,22 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
+}
+
+// workerMeter counts the attempts of workers of other programs.
+type workerMeter interface {
+	meter.Meter
+	meter.Stopwatch
+}
+
+// newWorkers returns the worker protocol, and makes client accept the tasks that workers have
+// announced.
+func newWorkers(c config.Config, s *state, client *jobs.Client, m workerMeter, log *slog.Logger) *workerapi.Service {
+	workers := workerapi.New(s.store, client, workerapi.Options{
+		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: m, Stopwatch: m, Logger: log,
+	})
+	client.Announced = workers.Directory()
+	return workers
 }
 
 // uploadOptions returns the options of the file store in a serving process.

@@ -106,6 +106,13 @@ func newSingle(e env, c config.Config, ln *net.TCPListener, log *slog.Logger) *s
 		s.parts = append(s.parts, add(roleWorker, n, work, nil))
 	}
 	s.booting.Store(int64(len(s.allParts())))
+	for _, role := range programRoles(config.Serve, c) {
+		for n := range role.Slots {
+			p := add(role.Name, n, runProgram, nil)
+			p.optional = true
+			s.parts = append(s.parts, p)
+		}
+	}
 	return s
 }
 
@@ -210,11 +217,11 @@ func (s *single) supervise(ctx context.Context, p *part, changes <-chan config.C
 	}
 }
 
-// markLive marks a part as live. It logs "ready" once all parts have been live.
+// markLive marks a part as live. It logs "ready" once all parts that are needed have been live.
 func (s *single) markLive(p *part, r *partRun) {
 	p.setCurrent(r, prefork.StateLive)
 	p.booted.Do(func() {
-		if s.booting.Add(-1) == 0 {
+		if !p.optional && s.booting.Add(-1) == 0 {
 			s.log.Info("ready", "slots", len(s.allParts()))
 		}
 	})
@@ -279,6 +286,8 @@ func (s *single) reload(changes []chan config.Config) {
 	case err != nil:
 	case !slices.Equal(c.Own, was.Own):
 		err = fmt.Errorf("with -single, a change to the flags of %s needs a new process: restart the server", e.app.command())
+	case !sameSlots(programRoles(config.Serve, c), programRoles(config.Serve, was)):
+		err = errors.New("with -single, a change to the names or slots of [workers.NAME] needs a new process: restart the server")
 	case c.Address() != was.Address() || c.Admin != was.Admin || c.Workers != was.Workers || !c.Single:
 		err = errors.New("with -single, a change to -host, -port, -admin, -workers or -single needs a new process: restart the server")
 	}
@@ -309,6 +318,11 @@ func (s *single) reload(changes []chan config.Config) {
 		change <- c
 	}
 	s.log.Info("reloaded")
+}
+
+// sameSlots reports whether two lists of roles have the same slots.
+func sameSlots(a, b []prefork.Role) bool {
+	return slices.EqualFunc(a, b, func(a, b prefork.Role) bool { return a.Name == b.Name && a.Slots == b.Slots })
 }
 
 func (s *single) settings() config.Config {

@@ -54,6 +54,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
 		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}
+	sweepPrograms(ctx, c, s, log)
 	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.OnlyProcess(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: drainTime(c.Grace), Artifacts: s.artifacts, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,

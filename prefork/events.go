@@ -33,12 +33,13 @@ func (m *Master) promote(s *slot) {
 	}
 }
 
-// checkReady checks whether every slot has a live process of the running release. The
-// first time that this is so, the server is ready. After a reload it means that the reload
-// is complete.
+// checkReady checks whether every slot has a live process of the running release. Slots of
+// optional roles need none, but they must not have one of another release. The first time
+// that this is so, the server is ready. After a reload it means that the reload is
+// complete.
 func (m *Master) checkReady() {
 	for _, s := range m.slots.all {
-		if !s.removing && !s.removed && (s.liveProcess() == nil || m.rollout.outdated(s)) {
+		if !s.removing && !s.removed && (!s.optional && s.liveProcess() == nil || m.rollout.outdated(s)) {
 			return
 		}
 	}

@@ -53,7 +53,9 @@ func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 		v.log.Warn("child exited unexpectedly, its slot is being removed", attrs...)
 		return
 	}
-	delay = min(delay, v.maxDelay(s.role, now))
+	if !s.optional {
+		delay = min(delay, v.maxDelay(s.role, now))
+	}
 	v.log.Warn("child exited unexpectedly", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
 	s.startAt = now.Add(delay)
 }

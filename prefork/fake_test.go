@@ -165,11 +165,17 @@ func (f *fakeSystem) send(text string) (pid int) {
 	return pid
 }
 
-// inBubble runs a master with a fake system in a synctest bubble, and calls test.
+// inBubble runs a master with slots of one role and a fake system in a synctest bubble, and
+// calls test.
 func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
+	inBubbleWith(t, []Role{{Name: "serve", Slots: slots}}, hangTimeout, test)
+}
+
+// inBubbleWith is like inBubble for any roles.
+func inBubbleWith(t *testing.T, roles []Role, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
 	synctest.Test(t, func(t *testing.T) {
 		m, err := New(Options{
-			Roles: []Role{{Name: "serve", Slots: slots}}, Command: []string{"/bin/true"},
+			Roles: roles, Command: []string{"/bin/true"},
 			Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout, MaxRSS: 1 << 30,
 		})
 		if err != nil {

@@ -60,9 +60,13 @@ func New(o Options) (*Master, error) {
 		parked:  &parkedListeners{open: map[string]net.Listener{}},
 		signals: make(chan os.Signal, 64),
 		calls:   make(chan func()),
-		slots:   &slotTable{roles: o.Roles, removed: map[string]savedStats{}},
 		ended:   make(chan struct{}),
 	}
+	m.opt.Roles = make([]Role, len(o.Roles))
+	for i, role := range o.Roles {
+		m.opt.Roles[i] = role.limited(o)
+	}
+	m.slots = &slotTable{roles: m.opt.Roles, removed: map[string]savedStats{}}
 	m.opt.Program = cmp.Or(o.Program, "server")
 	m.opt.Grace = cmp.Or(o.Grace, DefaultGrace)
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
@@ -109,10 +113,10 @@ func (m *Master) assemble() {
 	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
 	m.monitor = &monitor{
 		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
-		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
+		hangTimeout: m.opt.HangTimeout,
 	}
 	m.resizer = &resizer{log: m.log, slots: m.slots, sockets: m.sockets, steering: m.steering, supervisor: m.supervisor}
-	m.rollout = &rollout{log: m.log, slots: m.slots, supervisor: m.supervisor, maxRSS: m.opt.MaxRSS}
+	m.rollout = &rollout{log: m.log, slots: m.slots, supervisor: m.supervisor}
 	m.reloader = &reloader{
 		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, supervisor: m.supervisor, notifier: m.notifier, host: m,
 	}

@@ -46,6 +46,30 @@ func TestBackoffOfARoleWithoutProcesses(t *testing.T) {
 	})
 }
 
+// The server is ready without the processes of an optional role, and their backoff is not
+// limited.
+func TestOptionalRole(t *testing.T) {
+	roles := []Role{{Name: "serve", Slots: 1}, {Name: "extra", Slots: 1, Optional: true}}
+	inBubbleWith(t, roles, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.mu.Lock()
+		first := f.controls[1]
+		f.mu.Unlock()
+		first <- readyMessage
+		synctest.Wait()
+		if !slices.ContainsFunc(f.notified, func(text string) bool { return strings.HasPrefix(text, "READY=1") }) {
+			t.Errorf("not ready without the optional role: %q", f.notified)
+		}
+		for i, gap := range crash(f, 2, 10) {
+			if want := min(100*time.Millisecond<<(max(i, 1)-1), 5*time.Second); i > 0 && gap < want {
+				t.Errorf("exit %d: delay %v; want %v", i, gap, want)
+			}
+		}
+		if s := status(t, m); s.PID != 1 || s.Restarts != 0 {
+			t.Errorf("the other role: %+v", s)
+		}
+	})
+}
+
 func TestBackoffDoublesUpToMax(t *testing.T) {
 	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.send(readyMessage) // the second slot is live

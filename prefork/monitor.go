@@ -50,7 +50,6 @@ type monitor struct {
 	slots       *slotTable
 	sockets     *sockets
 	hangTimeout time.Duration
-	maxRSS      int64
 	quit        func(p *process, why string)
 
 	lastCheck      time.Time // without monotonic clock reading
@@ -165,13 +164,15 @@ func (m *monitor) resetAfterPause(now time.Time) {
 // memoryInterval is the time between two readings of resident memory, if it is limited.
 const memoryInterval = time.Second
 
-// readMemory reads the resident memory of every process, if it is limited.
+// readMemory reads the resident memory of the processes for which it is limited.
 func (m *monitor) readMemory(now time.Time) {
-	if m.maxRSS <= 0 || now.Sub(m.lastMemoryRead) < memoryInterval {
+	if now.Sub(m.lastMemoryRead) < memoryInterval {
 		return
 	}
 	m.lastMemoryRead = now
 	for p := range m.slots.processes() {
-		p.rss = m.sys.memory(p.pid)
+		if p.slot.maxRSS > 0 {
+			p.rss = m.sys.memory(p.pid) + p.counters.ProgramMemory.Load()
+		}
 	}
 }

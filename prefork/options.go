@@ -1,6 +1,7 @@
 package prefork
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 )
@@ -22,6 +23,19 @@ type Role struct {
 	Listens bool
 	// KeepOnReload excludes the role from reloads: its processes are not replaced.
 	KeepOnReload bool
+	// Optional: the server is ready without the processes of this role. The delay after
+	// an unexpected exit is then not shortened while no slot of the role has a process.
+	Optional bool
+	// MaxRequests and MaxRSS replace those of Options for this role. Negative means
+	// unlimited. Default: those of Options.
+	MaxRequests, MaxRSS int64
+}
+
+// limited returns the role with the limits of o where it has none of its own.
+func (r Role) limited(o Options) Role {
+	r.MaxRequests = max(cmp.Or(r.MaxRequests, o.MaxRequests), 0)
+	r.MaxRSS = max(cmp.Or(r.MaxRSS, o.MaxRSS), 0)
+	return r
 }
 
 // Options configure a Master. The zero value of a field means the documented
@@ -44,7 +58,8 @@ type Options struct {
 	// checked, even if a file has changed since. Default: empty.
 	Config []byte
 	// ConfigFor returns the part of a configuration that children of a role get.
-	// During a reload config is that of the new release. Default: all of config.
+	// During a reload config is that of the new release; nil means that the new release
+	// has no such role, so that it is not tested. Default: all of config.
 	ConfigFor func(role string, config []byte) []byte
 	// Environ is the environment of this process, in the form of os.Environ. Children
 	// inherit it. The master reads from it whether systemd passed sockets, and the state of
@@ -73,7 +88,7 @@ type Options struct {
 	// replaced at the same time. Default: unlimited.
 	MaxRequests int64
 	// MaxRSS is the resident memory in bytes at which a process is replaced, checked once
-	// a second.
+	// a second. It includes Counters.ProgramMemory.
 	// Default: unlimited.
 	MaxRSS int64
 	// MergeReports is called when a process has exited. It adds the last report of the

@@ -190,7 +190,7 @@ func (l *reloader) finishTrial(status syscall.WaitStatus) {
 		}
 		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
 		for _, s := range l.slots.all {
-			if !s.keep && !slices.Contains(l.current.untestedRoles, s.role) {
+			if !s.keep && !slices.Contains(l.current.untestedRoles, s.role) && l.supervisor.configFor(s.role, config) != nil {
 				l.current.untestedRoles = append(l.current.untestedRoles, s.role)
 			}
 		}

@@ -52,7 +52,7 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 		removing: old.Removing, removed: old.Removed,
 	}
 	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
-		s.keep = m.opt.Roles[i].KeepOnReload
+		s.configure(m.opt.Roles[i])
 	}
 	var err error
 	if s.page, err = mapPage(old.Page); err != nil {

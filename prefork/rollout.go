@@ -19,7 +19,6 @@ type rollout struct {
 	log        *slog.Logger
 	slots      *slotTable
 	supervisor *supervisor
-	maxRSS     int64
 
 	reloading bool   // a reload has not reached every slot yet
 	failure   string // reason why the last failed replacement of the reload failed; empty: none has failed
@@ -108,11 +107,11 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 
 // reachedLimit returns a text about the limit that a process has reached. The text is empty
 // if the process has not reached a limit.
-func (r *rollout) reachedLimit(p *process) string {
+func (*rollout) reachedLimit(p *process) string {
 	if n := p.counters.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
 		return fmt.Sprintf("request limit reached: %d", n)
 	}
-	if r.maxRSS > 0 && p.rss >= r.maxRSS {
+	if p.slot.maxRSS > 0 && p.rss >= p.slot.maxRSS {
 		return fmt.Sprintf("memory limit reached: %d MiB resident", p.rss>>20)
 	}
 	return ""

@@ -39,6 +39,37 @@ func TestMemoryLimit(t *testing.T) {
 	})
 }
 
+// A role may have limits of its own, and the memory of programs counts.
+func TestLimitsOfARole(t *testing.T) {
+	roles := []Role{{Name: "serve", Slots: 1, MaxRSS: -1}, {Name: "extra", Slots: 1, MaxRSS: 1 << 20, MaxRequests: 1}}
+	inBubbleWith(t, roles, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		for pid := range 2 {
+			f.controls[pid+1] <- readyMessage
+		}
+		synctest.Wait()
+		m.slots.all[0].current.counters.ProgramMemory.Store(1 << 40)
+		m.slots.all[1].current.counters.ProgramMemory.Store(1 << 20)
+		time.Sleep(memoryInterval + idleInterval)
+		synctest.Wait()
+		all, err := m.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := all.Slots; s[0].Generation != 1 || s[0].RSS != 1<<40 || s[1].Generation != 2 || s[1].RSS != 1<<20 {
+			t.Errorf("after the memory limit: %+v", s)
+		}
+		f.send(readyMessage)
+		f.exit(2)
+		synctest.Wait()
+		m.slots.all[1].current.counters.Requests.Store(1)
+		time.Sleep(replaceGap + memoryInterval)
+		synctest.Wait()
+		if s := m.slots.all[1]; s.generation != 3 || !strings.HasPrefix(s.replaceReason, "request limit reached: 1") {
+			t.Errorf("after the limit of requests: %+v", s)
+		}
+	})
+}
+
 // If a successor does not become ready, the old process stays.
 func TestFailingSuccessor(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {

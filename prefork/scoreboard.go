@@ -54,7 +54,8 @@ type AppCounters [NumAppCounters]atomic.Int64
 
 // Counters are the counters of one process, in the scoreboard page of its slot. The
 // program in the child must update Connections and Requests. The master reads Connections to
-// steer new connections, and Requests for Options.MaxRequests. The struct fills two cache
+// steer new connections, Requests for Options.MaxRequests, and ProgramMemory for
+// Options.MaxRSS. The struct fills two cache
 // lines, so that two processes never write to the same one.
 type Counters struct {
 	pid         atomic.Int64 // written by the master; 0: no process
@@ -64,7 +65,9 @@ type Counters struct {
 	Requests    atomic.Int64 // requests served since the start of the process
 	accepted    atomic.Int64 // connections accepted from the slot's own socket
 	adopted     atomic.Int64 // connections accepted from the sockets of other slots
-	_           [9]int64
+	// ProgramMemory is the resident memory of the programs that the process runs, in bytes.
+	ProgramMemory atomic.Int64
+	_             [8]int64
 }
 
 // newPage makes an empty page, in the master.
@@ -117,6 +120,7 @@ func (p *page) claim(generation int) (*Counters, int) {
 		c.Requests.Store(0)
 		c.accepted.Store(0)
 		c.adopted.Store(0)
+		c.ProgramMemory.Store(0)
 		return c, i
 	}
 	return nil, -1

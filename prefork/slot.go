@@ -35,8 +35,11 @@ const maxLeaving = 8
 type slot struct {
 	role         string
 	number       int
-	keep         bool // a reload does not replace its process
-	listener     int  // descriptor of its listening socket; -1: none
+	keep         bool  // a reload does not replace its process
+	optional     bool  // the server is ready without it
+	maxRequests  int64 // number of requests after which a process is replaced, without the random part; 0: unlimited
+	maxRSS       int64 // resident memory in bytes at which a process is replaced; 0: unlimited
+	listener     int   // descriptor of its listening socket; -1: none
 	page         *page
 	reports      *reports // reports of its processes; nil: none
 	mergedReport []byte   // merged reports of processes that have exited
@@ -79,8 +82,13 @@ type process struct {
 	exitReason  string    // reason why the master drains or kills it; empty: the master does neither
 	resources   string    // its resource limits, see resourceLimits
 	maxRequests int64     // number of requests after which it is replaced; 0: unlimited
-	rss         int64     // resident memory in bytes, at the last reading
+	rss         int64     // resident memory in bytes at the last reading, with the programs that it runs
 	health      health
+}
+
+// configure sets what the slot takes from its role.
+func (s *slot) configure(role Role) {
+	s.keep, s.optional, s.maxRequests, s.maxRSS = role.KeepOnReload, role.Optional, role.MaxRequests, role.MaxRSS
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }

@@ -18,7 +18,8 @@ type slotTable struct {
 // create makes a slot, but does not put it into the table. The slot continues the
 // statistics of a removed slot of the same name.
 func (t *slotTable) create(role Role, number int) (*slot, error) {
-	s := &slot{role: role.Name, keep: role.KeepOnReload, number: number, listener: -1}
+	s := &slot{role: role.Name, number: number, listener: -1}
+	s.configure(role)
 	var err error
 	if s.page, err = newPage(s.name()); err != nil {
 		return nil, fmt.Errorf("create scoreboard page: %w", err)

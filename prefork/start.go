@@ -57,7 +57,7 @@ func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) 
 func (v *supervisor) startRelease(s *slot, r release) error {
 	now := v.sys.now()
 	s.startAt, s.started = time.Time{}, now
-	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: v.drawMaxRequests()}
+	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: drawMaxRequests(s.maxRequests)}
 	if s.current == nil {
 		s.current = p
 	} else {
@@ -102,13 +102,13 @@ func (v *supervisor) configFor(role string, config []byte) []byte {
 	return v.opt.ConfigFor(role, config)
 }
 
-// drawMaxRequests returns the request limit of a new process: MaxRequests plus up to a
-// tenth at random, so that slots are not replaced at the same time.
-func (v *supervisor) drawMaxRequests() int64 {
-	if v.opt.MaxRequests <= 0 {
+// drawMaxRequests returns the request limit of a new process: limit plus up to a tenth at
+// random, so that slots are not replaced at the same time. 0 means unlimited.
+func drawMaxRequests(limit int64) int64 {
+	if limit <= 0 {
 		return 0
 	}
-	return v.opt.MaxRequests + rand.N(v.opt.MaxRequests/10+1)
+	return limit + rand.N(limit/10+1)
 }
 
 // watch starts a goroutine that reads the messages of a child.

@@ -20,7 +20,7 @@ type SlotStatus struct {
 	LastExit    string `json:"last_exit"`    // reason of the last exit; empty: none
 	Connections int    `json:"connections"`  // open connections of all its processes
 	AcceptQueue int    `json:"accept_queue"` // connections that no process has accepted yet
-	RSS         int64  `json:"rss"`          // resident memory of the current process in bytes
+	RSS         int64  `json:"rss"`          // resident memory in bytes of the current process and the programs that it runs
 }
 
 // Status is the status of a master.
@@ -78,7 +78,7 @@ func (m *Master) status() Status {
 			Connections: s.page.connections(),
 		}
 		if s.current != nil {
-			one.PID, one.RSS = s.current.pid, m.sys.memory(s.current.pid)
+			one.PID, one.RSS = s.current.pid, m.sys.memory(s.current.pid)+s.current.counters.ProgramMemory.Load()
 		}
 		if s.listener >= 0 {
 			one.AcceptQueue = m.sys.acceptQueue(s.listener)

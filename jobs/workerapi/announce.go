@@ -115,20 +115,11 @@ func (s *Service) replace(ctx context.Context, id string) error {
 	if !validSession(id) {
 		return invalid("replaces: not the id of a session")
 	}
-	n, err := s.store.Reclaim(ctx, id)
-	if err != nil {
-		return err
-	}
-	s.drop(id)
-	for _, kind := range []string{sessionKind, callKind} {
-		if err := s.store.RemoveRecord(ctx, kind, id); err != nil {
-			return err
-		}
-	}
+	n, err := s.End(ctx, id, true)
 	if n > 0 {
 		s.log.Warn("worker died; its tasks are due again", "session", id, "tasks", n)
 	}
-	return nil
+	return err
 }
 
 func checkAnnounce(r AnnounceRequest) (*announcement, error) {

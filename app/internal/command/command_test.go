@@ -17,9 +17,14 @@ import (
 
 func noVariables(string) (string, bool) { return "", false }
 
+func parseTasks(text string, lookup func(string) (string, bool)) ([]Spec, []string) {
+	f, faults := parse(text, lookup)
+	return f.Tasks, faults
+}
+
 func load(t *testing.T, text string) []Spec {
 	t.Helper()
-	specs, faults := parse(text, noVariables)
+	specs, faults := parseTasks(text, noVariables)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -27,7 +32,7 @@ func load(t *testing.T, text string) []Spec {
 }
 
 func TestFile(t *testing.T) {
-	specs, faults := parse(`
+	specs, faults := parseTasks(`
 		[tasks.flac]
 		argv = ["flac", "-o", "../artifacts/{0}.flac", "{file}"]
 		on_upload = ["*.WAV"]
@@ -105,11 +110,11 @@ func TestFileRefused(t *testing.T) {
 		`tasks = 7`: "must be tables",
 		`[tasks`:    "line 1",
 	} {
-		if _, faults := parse(text, noVariables); !strings.Contains(strings.Join(faults, "\n"), want) {
+		if _, faults := parseTasks(text, noVariables); !strings.Contains(strings.Join(faults, "\n"), want) {
 			t.Errorf("%q: %q, want %q", text, faults, want)
 		}
 	}
-	if _, faults := parse("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", noVariables); len(faults) != 2 {
+	if _, faults := parseTasks("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", noVariables); len(faults) != 2 {
 		t.Errorf("%q", faults)
 	}
 	if _, faults := Load(filepath.Join(t.TempDir(), "none.toml"), noVariables); len(faults) != 1 {
@@ -148,7 +153,7 @@ func TestExpand(t *testing.T) {
 func FuzzExpand(f *testing.F) {
 	f.Add("{file}", "-x")
 	f.Add("a\nb", "{0}{1}")
-	specs, faults := parse(`[tasks.a]
+	specs, faults := parseTasks(`[tasks.a]
 		argv = ["x", "{0}", "-k={1}", "{0}{1}"]`, noVariables)
 	if len(faults) > 0 {
 		f.Fatal(faults)
@@ -278,7 +283,7 @@ func alive(pid int) bool {
 func FuzzParse(f *testing.F) {
 	f.Add("[tasks.a]\nargv = [\"x\", \"{0}\"]\nschedule = \"TZ=UTC\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		specs, faults := parse(text, noVariables)
+		specs, faults := parseTasks(text, noVariables)
 		if len(faults) > 0 {
 			return
 		}

@@ -14,7 +14,7 @@ import (
 // Arguments that are too long for execve are refused when the task is enqueued; the
 // longest possible argument is accepted.
 func TestArgumentsThatFit(t *testing.T) {
-	specs, faults := parse(`
+	specs, faults := parseTasks(`
 		[tasks.say]
 		argv = ["echo", "{0}"]
 		[tasks.pre]

@@ -13,10 +13,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/galeserver/gale/app/internal/program"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/schedule"
 )
@@ -53,10 +53,16 @@ type Spec struct {
 	Rate       string // rate limit over all workers; empty: none
 }
 
+// File is the content of a tasks file.
+type File struct {
+	Tasks   []Spec         // tables [tasks.NAME]
+	Workers []program.Spec // tables [workers.NAME]
+}
+
 // Load reads a tasks file. lookup returns the value of an environment variable that env
 // names without a value. faults lists everything that is wrong with the file, a line
 // each.
-func Load(file string, lookup func(name string) (value string, ok bool)) (specs []Spec, faults []string) {
+func Load(file string, lookup func(name string) (value string, ok bool)) (f File, faults []string) {
 	info, err := os.Stat(file)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
 		err = fmt.Errorf("%s is not a regular file of at most 1 MiB", file)
@@ -66,51 +72,58 @@ func Load(file string, lookup func(name string) (value string, ok bool)) (specs 
 		text, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return nil, []string{err.Error()}
+		return f, []string{err.Error()}
 	}
 	return parse(string(text), lookup)
 }
 
-func parse(text string, lookup func(string) (string, bool)) (specs []Spec, faults []string) {
+func parse(text string, lookup func(string) (string, bool)) (f File, faults []string) {
 	var all map[string]any
 	if _, err := toml.Decode(text, &all); err != nil {
-		return nil, []string{strings.TrimPrefix(err.Error(), "toml: ")}
+		return f, []string{strings.TrimPrefix(err.Error(), "toml: ")}
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if key != "tasks" {
+		if key != "tasks" && key != "workers" {
 			faults = append(faults, fmt.Sprintf("%s: unknown key", key))
 		}
 	}
-	tasks, ok := all["tasks"].(map[string]any)
-	if _, given := all["tasks"]; given && !ok {
-		faults = append(faults, "tasks: must be tables [tasks.NAME]")
-	}
-	for _, name := range slices.Sorted(maps.Keys(tasks)) {
-		t := table{}
-		if t.values, ok = tasks[name].(map[string]any); !ok {
-			t.fault("must be a table [tasks.%s]", name)
-		}
-		specs = append(specs, t.spec(name, lookup))
-		for _, w := range t.unknown("argv", "args", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate") {
-			faults = append(faults, fmt.Sprintf("tasks.%s.%s", name, w))
-		}
-		for _, w := range t.faults {
-			faults = append(faults, fmt.Sprintf("tasks.%s: %s", name, w))
-		}
-	}
-	return specs, faults
+	faults = append(faults, tables(all, "tasks", taskKeys, func(t *table, name string) { f.Tasks = append(f.Tasks, t.spec(name, lookup)) })...)
+	faults = append(faults, tables(all, "workers", workerKeys, func(t *table, name string) { f.Workers = append(f.Workers, t.worker(name, lookup)) })...)
+	return f, faults
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+// tables calls read for each table [kind.NAME], and returns the faults of all of them.
+func tables(all map[string]any, kind string, keys []string, read func(t *table, name string)) (faults []string) {
+	found, ok := all[kind].(map[string]any)
+	if _, given := all[kind]; given && !ok {
+		faults = append(faults, fmt.Sprintf("%[1]s: must be tables [%[1]s.NAME]", kind))
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		t := table{}
+		if t.values, ok = found[name].(map[string]any); !ok {
+			t.fault("must be a table [%s.%s]", kind, name)
+		}
+		read(&t, name)
+		for _, w := range t.unknown(keys...) {
+			faults = append(faults, fmt.Sprintf("%s.%s.%s", kind, name, w))
+		}
+		for _, w := range t.faults {
+			faults = append(faults, fmt.Sprintf("%s.%s: %s", kind, name, w))
+		}
+	}
+	return faults
+}
+
+// taskKeys are the keys of a table [tasks.NAME].
+var taskKeys = []string{"argv", "args", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate"}
 
 // spec returns the task that the table defines, and adds a fault for each error.
 func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	s := Spec{
 		Name: name, Argv: t.strings("argv"), Args: t.strings("args"), OnUpload: t.strings("on_upload"), Timeout: t.duration("timeout", DefaultTimeout),
 		MaxOutput: t.integer("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.exitCodes("retry_codes"),
-		Schedule: t.string("schedule", ""), Missed: t.string("missed", "skip"), Queue: t.string("queue", ""), Rate: t.string("rate", ""),
+		Schedule: t.string("schedule", ""), Missed: t.string("missed", "skip"), Queue: t.string("queue", ""), Rate: t.string("rate", ""), Env: t.env(lookup),
 	}
-	env := t.strings("env")
 	if !jobs.ValidID(name) || len(name) > 64 {
 		t.fault("the name must consist of 1 to 64 letters, digits, dots, underscores and hyphens, and must not be \"types\"")
 	}
@@ -119,23 +132,6 @@ func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	for _, p := range s.OnUpload {
 		if _, err := path.Match(p, "x"); err != nil || p == "" {
 			t.fault("on_upload: %q is not a valid pattern, such as *.wav", p)
-		}
-	}
-	for _, e := range env {
-		key, _, set := strings.Cut(e, "=")
-		if !variable.MatchString(key) || strings.ContainsRune(e, 0) {
-			t.fault("env: %q must be NAME or NAME=value", e)
-			continue
-		}
-		if value, ok := lookup(key); !set && ok {
-			e, set = key+"="+value, true
-		}
-		switch {
-		case !set:
-		case !utf8.ValidString(e): // from the environment; TOML is always UTF-8
-			t.fault("env: the value of %s is not valid UTF-8", key)
-		default:
-			s.Env = append(s.Env, e)
 		}
 	}
 	if err := checkExecSize(s.Argv, s.Env); err != nil {

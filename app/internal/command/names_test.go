@@ -61,7 +61,7 @@ func TestWrongNames(t *testing.T) {
 		`[1]`:        "args[0]: must be a string",
 		`["title"]`:  "unknown placeholder {a}",
 	} {
-		_, faults := parse("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, noVariables)
+		_, faults := parseTasks("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, noVariables)
 		if !strings.Contains(strings.Join(faults, "\n"), why) {
 			t.Errorf("%s: %q, want %q", args, faults, why)
 		}

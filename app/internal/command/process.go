@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	ps "github.com/galeserver/gale/app/internal/process"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -41,7 +39,7 @@ type process struct {
 // context's cause, a signal, or too much output. When run returns, the process group has
 // ended. A process that has started a session of its own is not in the group.
 func (p *process) run(ctx context.Context) (code int, err error) {
-	program, err := p.find()
+	program, err := ps.Find(p.argv[0], "", p.path)
 	if err != nil {
 		return 0, jobs.NoRetry(err)
 	}
@@ -79,41 +77,11 @@ func (p *process) run(ctx context.Context) (code int, err error) {
 	return 0, err
 }
 
-// find finds the program like execvp(3), but ignores relative folders in PATH.
-func (p *process) find() (string, error) {
-	name := p.argv[0]
-	if strings.Contains(name, "/") {
-		abs, err := filepath.Abs(name)
-		if err != nil {
-			return "", fmt.Errorf("find %s: %w", name, err)
-		}
-		return abs, nil
-	}
-	for _, dir := range filepath.SplitList(p.path) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		if full := filepath.Join(dir, name); unix.Access(full, unix.X_OK) == nil {
-			return full, nil
-		}
-	}
-	return "", fmt.Errorf("find %s: %w in PATH", name, fs.ErrNotExist)
-}
-
 // await waits until the process has ended, and then kills its group. If ctx is done or
 // the output is too long, it stops the process and returns the reason. It does not reap
 // the process, so that the kernel cannot reuse its pid, which is also the id of the group.
 func (p *process) await(ctx context.Context, pid int) (why error) {
-	exited := make(chan struct{})
-	go func() { // ends with the process
-		defer close(exited)
-		for {
-			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-			if !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	}()
+	exited := ps.Exited(pid)
 	select {
 	case <-exited:
 	case <-ctx.Done():

@@ -3,14 +3,16 @@ package command
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/galeserver/gale/internal/duration"
 )
 
-// table is a table [tasks.NAME] of the tasks file. A key that is present never gets its
+// table is a table [tasks.NAME] or [workers.NAME] of the tasks file. A key that is present never gets its
 // default, even if its value is zero or empty.
 type table struct {
 	values map[string]any
@@ -93,7 +95,7 @@ func (t *table) duration(key string, otherwise time.Duration) (d time.Duration) 
 	case err != nil:
 		t.fault("%s: %q %v", key, fmt.Sprint(t.values[key]), err)
 	case d == 0:
-		t.fault("%s: must be greater than zero; every command has a time limit", key)
+		t.fault("%s: must be greater than zero", key)
 	}
 	return d
 }
@@ -106,6 +108,31 @@ func (t *table) strings(key string) (all []string) {
 			t.fault("%s[%d]: must be a string, not %s", key, i, typeName(value))
 		}
 		all = append(all, s)
+	}
+	return all
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// env returns the environment of a program, as NAME=value. lookup returns the value of a
+// variable that is given as NAME; one that is not set is left out.
+func (t *table) env(lookup func(string) (string, bool)) (all []string) {
+	for _, e := range t.strings("env") {
+		key, _, set := strings.Cut(e, "=")
+		if !variable.MatchString(key) || strings.ContainsRune(e, 0) {
+			t.fault("env: %q must be NAME or NAME=value", e)
+			continue
+		}
+		if value, ok := lookup(key); !set && ok {
+			e, set = key+"="+value, true
+		}
+		switch {
+		case !set:
+		case !utf8.ValidString(e): // from the environment; TOML is always UTF-8
+			t.fault("env: the value of %s is not valid UTF-8", key)
+		default:
+			all = append(all, e)
+		}
 	}
 	return all
 }

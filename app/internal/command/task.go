@@ -69,12 +69,12 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	}
 	dir, err := newFolder(e.Temp)
 	if err != nil {
-		return err
+		return fmt.Errorf("create folder for the command: %w", err)
 	}
-	defer func() { err = errors.Join(err, dir.remove()) }()
+	defer func() { err = errors.Join(err, dir.Remove()) }()
 	file := ""
 	if s.isForFile() && len(args) > 1 {
-		file, err = e.Files.Path(ctx, s.Name, job.ID, args[0], args[1], dir.path)
+		file, err = e.Files.Path(ctx, s.Name, job.ID, args[0], args[1], dir.Path)
 		if errors.Is(err, uploads.ErrUnavailable) {
 			return err
 		}
@@ -87,7 +87,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		return jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
 	p := process{
-		argv: argv, path: e.Path, work: filepath.Join(dir.path, "work"), artifacts: dir.artifacts(), env: s.Env,
+		argv: argv, path: e.Path, work: filepath.Join(dir.Path, "work"), artifacts: dir.artifacts(), env: s.Env,
 		output: newOutput(s.MaxOutput, job.Progress),
 	}
 	for _, d := range []string{p.work, p.artifacts} {

@@ -19,11 +19,11 @@ func (f *flags) loadTasksFile(c *Config, environ, tasks []string) []string {
 	if c.TasksFile == "" {
 		return tasks
 	}
-	var faults []string
-	c.Commands, faults = command.Load(c.TasksFile, func(name string) (string, bool) {
+	file, faults := command.Load(c.TasksFile, func(name string) (string, bool) {
 		value, ok := vars[name]
 		return value, ok
 	})
+	c.Commands, c.Programs = file.Tasks, file.Workers
 	for _, fault := range faults {
 		f.fault("-tasks: %s: %s", c.TasksFile, fault)
 	}
@@ -35,4 +35,19 @@ func (f *flags) loadTasksFile(c *Config, environ, tasks []string) []string {
 		all = append(all, s.Name)
 	}
 	return all
+}
+
+// checkPrograms checks what the worker programs of the tasks file need besides the file.
+func (f *flags) checkPrograms(c *Config) {
+	for _, p := range c.Programs {
+		if p.Grace > c.Grace {
+			f.fault("-tasks: %s: workers.%s: grace: %v is longer than -grace, %v", c.TasksFile, p.Name, p.Grace, c.Grace)
+		}
+		if len(p.Argv) == 0 || p.Argv[0] == "" {
+			continue // a fault already
+		}
+		if err := p.Check(c.Path); err != nil {
+			f.fault("-tasks: %s: workers.%s: %v", c.TasksFile, p.Name, err)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/filewatch"
+	programs "github.com/galeserver/gale/app/internal/program"
 )
 
 // DefaultAdmin is the default of -admin.
@@ -74,16 +75,17 @@ type Config struct {
 	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
-	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data
-	UploadHook    string         // URL or command that decides about each upload, or empty
-	Quarantine    string         // task that each stored file must pass before it can be read, or empty
-	Quotas        []Quota        // limits of directories
-	QuotaSubject  int64          // bytes; limit of each sender of files; 0 is none
-	OnUpload      string         // task for each stored file, or empty
-	UploadTypes   []string       // allowed filename endings of the urlencoded form: lower case with a dot, or *
-	TasksFile     string         // file with command tasks, or empty
-	Commands      []command.Spec // content of TasksFile
-	Path          string         // environment variable PATH, to find the programs of command tasks
+	CookieKeyFile string          // file with the keys that sign cookies; empty: a key is made in Data
+	UploadHook    string          // URL or command that decides about each upload, or empty
+	Quarantine    string          // task that each stored file must pass before it can be read, or empty
+	Quotas        []Quota         // limits of directories
+	QuotaSubject  int64           // bytes; limit of each sender of files; 0 is none
+	OnUpload      string          // task for each stored file, or empty
+	UploadTypes   []string        // allowed filename endings of the urlencoded form: lower case with a dot, or *
+	TasksFile     string          // file with command tasks, or empty
+	Commands      []command.Spec  // tasks of TasksFile
+	Programs      []programs.Spec // worker programs of TasksFile
+	Path          string          // environment variable PATH, to find the programs of command tasks
 	WSCompress    bool
 	WSSendTimeout time.Duration // limit on how long a slow consumer is paused
 	Grace         time.Duration
@@ -119,6 +121,9 @@ func (c Config) Warnings() (all []string) {
 	if strings.ContainsAny(c.Token, "/=") {
 		all = append(all, "token: it contains / or =, so browsers cannot send it as the WebSocket subprotocol bearer.<token>; "+
 			"they must send bearer64.<token in base64url without padding>")
+	}
+	if len(c.Programs) > 0 && c.Workers == 0 {
+		all = append(all, "-tasks: the programs of [workers.NAME] do not run, because -workers is 0")
 	}
 	return all
 }

@@ -91,6 +91,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-queue: %q: the name of a queue must consist of letters, digits, dots, underscores and hyphens", q)
 		}
 	}
+	f.checkPrograms(c)
 	f.checkBrowsers(c)
 	f.checkBroker(*c)
 	f.checkFolder("data", c.Data)

@@ -51,6 +51,8 @@ type Sources struct {
 	Limit *limit.Counters
 	// Cache counts the calls of the application's cache.
 	Cache *cache.Counters
+	// Program counts what a worker program does.
+	Program *Program
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -78,6 +80,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Cache != nil {
 		r.MustRegister(cacheCollector{s.Cache})
+	}
+	if s.Program != nil {
+		r.MustRegister(programCollector{s.Program})
 	}
 	return r
 }
