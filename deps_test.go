@@ -46,6 +46,7 @@ var floors = map[string]int{
 	"jobs/artifacts":      14,
 	"jobs/schedule":       14,
 	"jobs/machinery":      20,
+	"jobs/celery":         20,
 	"jobs/sqlite":         20,
 	"jobs/redisstream":    20,
 	"jobs/jobstest":       20,

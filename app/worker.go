@@ -11,6 +11,7 @@ import (
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/pool"
@@ -27,6 +28,9 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	counters := metrics.Sources{
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
+	}
+	if c.Celery != "" {
+		counters.Celery = new(celery.Counters)
 	}
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
@@ -61,9 +65,19 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	}
 	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
+	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run}
+	if c.Celery != "" {
+		bridge, err := celery.New(services.Tasks, celery.Options{
+			Address: c.Celery, Results: c.CeleryResults, Queues: c.CeleryQueues, Prefix: c.CeleryPrefix, Counters: counters.Celery, Logger: log,
+		})
+		if err != nil {
+			return err
+		}
+		upper = append(upper, bridge.Run)
+	}
 	lower := []runFunc{blocking.Run}
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	return runLayers(ctx, upper, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

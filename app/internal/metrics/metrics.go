@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server/cache"
@@ -51,6 +52,8 @@ type Sources struct {
 	Limit *limit.Counters
 	// Cache counts the calls of the application's cache.
 	Cache *cache.Counters
+	// Celery counts the messages of Celery clients.
+	Celery *celery.Counters
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -78,6 +81,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Cache != nil {
 		r.MustRegister(cacheCollector{s.Cache})
+	}
+	if s.Celery != nil {
+		r.MustRegister(celeryCollector{s.Celery})
 	}
 	return r
 }
