@@ -29,7 +29,7 @@ func TestE2ECeleryClient(t *testing.T) {
 		argv = ["printf", "%s-%s", "{0}", "{1}"]
 		[tasks.fail]
 		argv = ["false"]`)
-	broker := redistest.StartAOF(t).URL() + "/3"
+	broker := redistest.StartAOF(t).URL() + "/0"
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file, "-celery", broker)
 	client := exec.Command("/usr/bin/python3", "test/tasks/testdata/celery_client.py", broker, fmt.Sprint(count))
 	out, err := client.StdoutPipe()
