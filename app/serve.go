@@ -66,6 +66,9 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
 		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
+	if d.Schedules, err = schedules(a, c); err != nil {
+		return err
+	}
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
 		return err

@@ -31,14 +31,7 @@ func (r *tasksRun) schedules(context.Context) error {
 		return err
 	}
 	for _, p := range all {
-		s, missed := p.Schedule, "skip"
-		if p.Once {
-			missed = "once"
-		}
-		line := scheduleLine{Task: p.Task.Name, Schedule: s.String(), Missed: missed, Next: []time.Time{}}
-		for at := s.Next(time.Now()); len(line.Next) < nextRuns && !at.IsZero(); at = s.Next(at) {
-			line.Next = append(line.Next, at)
-		}
+		line := scheduleLine{Task: p.Task.Name, Schedule: p.Schedule.String(), Missed: p.Missed(), Next: p.Schedule.Upcoming(time.Now(), nextRuns)}
 		if r.opt.JSON {
 			if err := json.NewEncoder(r.out).Encode(line); err != nil {
 				return err

@@ -1,5 +1,12 @@
 package jobs
 
+import (
+	"bytes"
+	"math"
+	"strings"
+	"time"
+)
+
 // MaxPage is the largest number of tasks on a page of Store.List, and of ids in a call
 // of Store.Purge.
 const MaxPage = 500
@@ -12,6 +19,12 @@ type Query struct {
 	State State  // only tasks in this state; empty is any
 	Name  string // only tasks with this name; empty is any
 	Queue string // only tasks of this queue; empty is any
+	// Text selects tasks with this text in their id or in the JSON of their arguments. Upper
+	// and lower case differ. Empty is any.
+	Text string
+	// Since and Until select tasks that were accepted at Since or later, and before Until.
+	// Zero is any time.
+	Since, Until time.Time
 	// Limit is the largest number of tasks on the page. Default 50, at most MaxPage.
 	Limit int
 	// Before is the Page.Next of the previous page; 0 starts with the newest task.
@@ -28,7 +41,22 @@ func (q Query) PageSize() int {
 
 // Matches reports whether the query selects the task.
 func (q Query) Matches(t *Task) bool {
-	return (q.State == "" || q.State == t.State) && (q.Name == "" || q.Name == t.Name) && (q.Queue == "" || q.Queue == t.Queue)
+	return (q.State == "" || q.State == t.State) && (q.Name == "" || q.Name == t.Name) && (q.Queue == "" || q.Queue == t.Queue) &&
+		(q.Text == "" || strings.Contains(t.ID, q.Text) || bytes.Contains(t.Args, []byte(q.Text)) || bytes.Contains(t.Kwargs, []byte(q.Text))) &&
+		!t.Created.Before(q.Since) && (q.Until.IsZero() || t.Created.Before(q.Until))
+}
+
+// Period returns the times of acceptance that the query selects, in microseconds since 1970:
+// from since on, before until.
+func (q Query) Period() (since, until int64) {
+	since, until = 0, math.MaxInt64
+	if !q.Since.IsZero() {
+		since = q.Since.Add(time.Microsecond - 1).UnixMicro() // stores round times down
+	}
+	if !q.Until.IsZero() {
+		until = q.Until.Add(time.Microsecond - 1).UnixMicro()
+	}
+	return since, until
 }
 
 // Page is a page of tasks, the newest first.

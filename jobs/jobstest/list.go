@@ -1,6 +1,7 @@
 package jobstest
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -14,6 +15,7 @@ import (
 var listChecks = []check{
 	{"a list is newest first, with each task on one page", (*suite).pages},
 	{"a list is filtered by state, name and queue", (*suite).filters},
+	{"a list is filtered by text and time", (*suite).filtersText},
 	{"an empty store lists nothing", (*suite).listsNothing},
 	{"tasks past their retention time are not listed", (*suite).listForgets},
 	{"a page of large tasks ends early", (*suite).pageBytes},
@@ -75,6 +77,54 @@ func (s *suite) pages(t *testing.T) {
 	}
 	if p, err := other.List(t.Context(), jobs.Query{Limit: 1}); err != nil || len(p.Tasks) != 1 || p.Tasks[0].ID != "meanwhile" {
 		t.Errorf("the newest task is %+v, %v", p, err)
+	}
+}
+
+func (s *suite) filtersText(t *testing.T) {
+	st := s.handle(t)
+	args := func(id, args, kwargs string) jobs.NewTask {
+		n := task(id)
+		if n.Args = json.RawMessage(args); kwargs != "" {
+			n.Kwargs = json.RawMessage(kwargs)
+		}
+		return n
+	}
+	enqueue(t, st, args("first", `["apple pie"]`, ""))
+	enqueue(t, st, args("second", `["100% x"]`, `{"fruit":"apple"}`))
+	enqueue(t, st, args("apple.3", `[]`, ""))
+	var created []time.Time
+	for _, id := range []string{"first", "second", "apple.3"} {
+		task, err := st.Get(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		created = append(created, task.Created)
+	}
+	if !created[0].Before(created[1]) || !created[1].Before(created[2]) {
+		t.Fatalf("created at %v", created)
+	}
+	for _, row := range []struct {
+		q    jobs.Query
+		want []string
+	}{
+		{jobs.Query{Text: "apple"}, []string{"apple.3", "second", "first"}},
+		{jobs.Query{Text: "apple pie"}, []string{"first"}},
+		{jobs.Query{Text: "fruit"}, []string{"second"}},
+		{jobs.Query{Text: "100%"}, []string{"second"}}, // no pattern of SQL or Lua
+		{jobs.Query{Text: "e.3"}, []string{"apple.3"}},
+		{jobs.Query{Text: "Apple"}, nil},
+		{jobs.Query{Text: "a%"}, nil},
+		{jobs.Query{Text: "apple", State: jobs.StateFailed}, nil},
+		{jobs.Query{Since: created[1]}, []string{"apple.3", "second"}},
+		{jobs.Query{Since: created[1].Add(time.Nanosecond)}, []string{"apple.3"}},
+		{jobs.Query{Until: created[1]}, []string{"first"}},
+		{jobs.Query{Until: created[1].Add(time.Nanosecond)}, []string{"second", "first"}},
+		{jobs.Query{Since: created[1], Until: created[2], Text: "apple"}, []string{"second"}},
+		{jobs.Query{Since: time.Now().Add(time.Hour)}, nil},
+	} {
+		if got := listAll(t, st, row.q); !slices.Equal(got, row.want) {
+			t.Errorf("%+v: %v, want %v", row.q, got, row.want)
+		}
 	}
 }
 

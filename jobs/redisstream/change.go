@@ -18,7 +18,9 @@ func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 }
 
 func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
-	reply, err := s.callInTime(ctx, listScript, q.Before, q.PageSize(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes)
+	since, until := q.Period()
+	reply, err := s.callInTime(ctx, listScript, q.Before, q.PageSize(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes,
+		since, until, q.Text)
 	if err != nil {
 		return nil, err
 	}

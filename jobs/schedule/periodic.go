@@ -23,6 +23,14 @@ type Periodic struct {
 	Once bool
 }
 
+// Missed is the word of the tasks file for what happens to missed occurrences.
+func (p Periodic) Missed() string {
+	if p.Once {
+		return "once"
+	}
+	return "skip"
+}
+
 // MakeUp is the maximum age of a missed occurrence that is still enqueued. Older occurrences
 // are skipped, except as described at Periodic.Once.
 const MakeUp = 10 * time.Second

@@ -138,5 +138,14 @@ func (s Schedule) last(after, until time.Time) (last time.Time) {
 	}
 }
 
+// Upcoming returns the next n occurrences after t; fewer if there are not so many.
+func (s Schedule) Upcoming(t time.Time, n int) []time.Time {
+	all := []time.Time{}
+	for at := s.Next(t); len(all) < n && !at.IsZero(); at = s.Next(at) {
+		all = append(all, at)
+	}
+	return all
+}
+
 // String returns the text that was given to Parse.
 func (s Schedule) String() string { return s.text }

@@ -18,6 +18,8 @@ const listSQL = `
 	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)
 		AND (?3 = '' OR state = ?3) AND (?4 = '' OR name = ?4) AND (?5 = '' OR queue = ?5)
 		AND (finished IS NULL OR finished >= ?6)
+		AND created >= ?7 AND created < ?8
+		AND (?9 = '' OR instr(id, ?9) > 0 OR instr(args, ?9) > 0 OR instr(kwargs, ?9) > 0)
 	ORDER BY seq DESC`
 
 // lastSQL returns the number and the last of the tasks that listSQL reads.
@@ -43,7 +45,9 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	if stored == jobs.StateScheduled {
 		stored = jobs.StateQueued
 	}
-	rows, err := s.read.QueryContext(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
+	since, until := q.Period()
+	rows, err := s.read.QueryContext(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue,
+		now.Add(-s.opts.Keep).UnixMicro(), since, until, q.Text)
 	if err != nil {
 		return nil, err
 	}

@@ -56,8 +56,10 @@ func shop(p app.Platform) app.Application {
 		}
 		return "printed for " + in.Customer, file.Close()
 	})
+	nightly := jobs.Define("nightly", func(context.Context, *jobs.Job, struct{}) (string, error) { return "done", nil })
 	return app.Application{
-		Name: "shop", Version: "1.2.3", Tasks: []jobs.Definition{printing.Definition()}, Platform: p,
+		Name: "shop", Version: "1.2.3", Tasks: []jobs.Definition{printing.Definition(), nightly.Definition()}, Platform: p,
+		Schedules: []app.Schedule{{Task: "nightly", At: "@yearly"}},
 		Routes: func(*app.Services) ([]server.Route, error) {
 			return []server.Route{
 				{Method: "GET", Path: "/", Handler: respond},

@@ -77,6 +77,12 @@ func taskBodies() []openapi.Type {
 		{Name: "ChainGroup", Description: "A group as an element of a chain.", Schema: closed(&openapi.Schema{Required: []string{"group"}, Properties: map[string]*openapi.Schema{
 			"id": idSchema("Id of the group."), "group": flowOptions()["group"], "immutable": memberOptions()["immutable"], "results": memberOptions()["results"],
 		}})},
+		{Name: "TaskSelection", Description: "A selection of tasks, with at least one key; a task is selected if it matches all of them.", Schema: closed(&openapi.Schema{Properties: map[string]*openapi.Schema{
+			"state": openapi.Words(taskStates()...),
+			"task":  {Description: "Only tasks with this name.", Type: "string"},
+			"queue": {Description: "Only tasks of this queue.", Type: "string"},
+			"ids":   {Description: "Only tasks with these ids; unknown ids are skipped.", Type: "array", Items: openapi.Text(), MaxItems: maxChanges},
+		}})},
 		{Name: "NewChain", Description: "A chain to start.", Schema: flow("chain")},
 		{Name: "NewGroup", Description: "A group to start; with a callback it is a chord.", Schema: flow("group", "callback")},
 	}

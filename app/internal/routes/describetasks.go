@@ -24,6 +24,8 @@ func describeTasks() openapi.Group {
 	}
 	maps.Copy(g.Operations, taskWrites())
 	maps.Copy(g.Operations, workflowOperations())
+	maps.Copy(g.Operations, queueOperations())
+	maps.Copy(g.Operations, scheduleOperations())
 	return g
 }
 
@@ -35,6 +37,9 @@ func taskReads() map[string][]openapi.Operation {
 				openapi.Query("state", "Only tasks in this state.", openapi.Words(taskStates()...)),
 				openapi.Query("task", "Only tasks with this name.", openapi.Text()),
 				openapi.Query("queue", "Only tasks of this queue.", openapi.Text()),
+				openapi.Query("q", "Only tasks with this text in their id or in the JSON of their arguments; upper and lower case differ.", openapi.Text()),
+				openapi.Query("since", "Only tasks that were accepted at this time or later (RFC 3339).", openapi.Text()),
+				openapi.Query("until", "Only tasks that were accepted before this time (RFC 3339).", openapi.Text()),
 				openapi.Query("limit", "Maximum number of tasks in a page; by default 50.", openapi.Within(1, jobs.MaxPage)),
 				openapi.Query("before", "Position of a page, from the link in next.", &openapi.Schema{Type: "integer"}),
 			},
@@ -74,6 +79,8 @@ func taskWrites() map[string][]openapi.Operation {
 	accepted := &openapi.Schema{OneOf: []*openapi.Schema{openapi.Ref("Task"), openapi.Ref("Workflow")}}
 	location := map[string]string{"Location": "Path of the task or the workflow."}
 	changedTask := map[string]*openapi.Response{"200": openapi.JSON("The task after the change.", openapi.Ref("Task"))}
+	changeBody := &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{"application/json": {Schema: openapi.Ref("TaskSelection")}}}
+	changes := map[string]*openapi.Response{"200": openapi.JSON("The number of tasks that were changed.", openapi.Ref("TaskChanges"))}
 	return map[string][]openapi.Operation{
 		"POST /tasks": {{
 			ID: "createTask", Access: openapi.Write, Summary: "Start a task or a workflow",
@@ -86,6 +93,14 @@ func taskWrites() map[string][]openapi.Operation {
 				"200": openapi.JSON("The task or workflow already existed.", accepted).With(location),
 			},
 			Problems: []int{400, 404, 409, 413, 415, 503},
+		}},
+		"POST /tasks/cancel": {{
+			ID: "cancelTasks", Access: openapi.Write, Summary: "Cancel several tasks", Description: "The body selects tasks. Those that have ended are skipped.",
+			RequestBody: changeBody, Responses: changes, Problems: []int{400, 413, 415, 503},
+		}},
+		"POST /tasks/retry": {{
+			ID: "retryTasks", Access: openapi.Write, Summary: "Run several tasks again", Description: "The body selects tasks. Those that are not in the state failed, cancelled or dead are skipped.",
+			RequestBody: changeBody, Responses: changes, Problems: []int{400, 413, 415, 503},
 		}},
 		"DELETE /tasks/{id}": {{
 			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts. The context of a running task ends within half a second.",
@@ -112,6 +127,62 @@ func workflowOperations() map[string][]openapi.Operation {
 			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The workflow after the change.", openapi.Ref("Workflow"))},
 			Problems:   []int{404, 409, 503},
 		}},
+	}
+}
+
+func queueOperations() map[string][]openapi.Operation {
+	queue := map[string]*openapi.Response{"200": openapi.JSON("The queue after the change.", openapi.Ref("Queue"))}
+	name := []openapi.Parameter{openapi.Path("name", "Name of a queue.")}
+	return map[string][]openapi.Operation{
+		"GET /queues": {{
+			ID: "listQueues", Access: openapi.Read, Summary: "List the queues", Description: "Queues that have no waiting, running or dead tasks and are not paused are left out.",
+			Responses: map[string]*openapi.Response{"200": openapi.JSON("The queues, sorted by name.", &openapi.Schema{Type: "array", Items: openapi.Ref("Queue")})},
+			Problems:  []int{503},
+		}},
+		"POST /queues/{name}/pause": {{
+			ID: "pauseQueue", Access: openapi.Write, Summary: "Pause a queue", Description: "No worker starts tasks of the queue. Running tasks continue, and new ones are accepted.",
+			Parameters: name, Responses: queue, Problems: []int{400, 503},
+		}},
+		"POST /queues/{name}/resume": {{
+			ID: "resumeQueue", Access: openapi.Write, Summary: "Resume a queue", Description: "Workers start tasks of the queue again.",
+			Parameters: name, Responses: queue, Problems: []int{400, 503},
+		}},
+	}
+}
+
+func scheduleOperations() map[string][]openapi.Operation {
+	return map[string][]openapi.Operation{
+		"GET /schedules": {{
+			ID: "listSchedules", Access: openapi.Read, Summary: "List the schedules", Description: "The schedules of the application and of the tasks file, with their next start times.",
+			Responses: map[string]*openapi.Response{"200": openapi.JSON("All schedules.", &openapi.Schema{Type: "array", Items: openapi.Ref("Schedule")})},
+		}},
+		"POST /schedules/{name}/run": {{
+			ID: "runSchedule", Access: openapi.Write, Summary: "Start the task of a schedule now", Description: "The start times of the schedule stay as they are.",
+			Parameters: []openapi.Parameter{openapi.Path("name", "Name of a schedule, which is that of its task.")},
+			Responses:  map[string]*openapi.Response{"202": openapi.JSON("The task was accepted.", openapi.Ref("Task")).With(map[string]string{"Location": "Path of the task."})},
+			Problems:   []int{404, 503},
+		}},
+	}
+}
+
+// queueSchema returns the schema of driver.Depth, which encodes itself.
+func queueSchema() *openapi.Schema {
+	count := func(description string) *openapi.Schema {
+		return &openapi.Schema{Description: description, Type: "integer"}
+	}
+	return &openapi.Schema{
+		Type:     "object",
+		Required: []string{"queue", "waiting", "scheduled", "running", "dead", "paused", "oldest_seconds"},
+		Properties: map[string]*openapi.Schema{
+			"queue":          {Description: "Name of the queue.", Type: "string"},
+			"waiting":        count("Number of tasks that are due and wait for a worker."),
+			"scheduled":      count("Number of tasks that are not due yet."),
+			"running":        count("Number of running tasks."),
+			"dead":           count("Number of dead letters."),
+			"paused":         {Description: "Whether the queue is paused.", Type: "boolean"},
+			"oldest_seconds": {Description: "Time since the oldest waiting task became due, in seconds.", Type: "number"},
+			"broken":         {Description: "Reason why the store cannot serve the queue; left out if it can.", Type: "string"},
+		},
 	}
 }
 
@@ -151,6 +222,15 @@ func taskTypes() []openapi.Type {
 		}},
 		{Name: "TaskPage", Description: "A page of a list of tasks.", Go: reflect.TypeFor[taskPage](), Fields: map[string]openapi.Schema{
 			"tasks": says("Tasks, the newest first."), "next": says("Link to the next page; null on the last page."),
+		}},
+		{Name: "TaskChanges", Description: "Result of a change of several tasks.", Go: reflect.TypeFor[changeCount](), Fields: map[string]openapi.Schema{
+			"count": says("Number of tasks that were changed."), "more": says("Whether the limit of 10,000 tasks of a request was reached, so that there may be more tasks to change."),
+		}},
+		{Name: "Queue", Description: "A queue.", Schema: queueSchema()},
+		{Name: "Schedule", Description: "A schedule.", Go: reflect.TypeFor[scheduleEntry](), Fields: map[string]openapi.Schema{
+			"name": says("Name of the schedule."), "task": says("Name of its task."), "args": {Description: "Arguments of the task.", Type: "array"},
+			"schedule": says("The schedule, as in the tasks file."), "missed": words("What happens to start times at which no worker ran.", "skip", "once"),
+			"next": says("The next start times."),
 		}},
 		{Name: "TaskType", Description: "A registered task.", Go: reflect.TypeFor[taskType](), Fields: map[string]openapi.Schema{
 			"task": says("Name of the task."), "args": {Description: "JSON Schema of the arguments, draft 2020-12.", Type: "object"},

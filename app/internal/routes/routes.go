@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/session"
@@ -31,8 +32,10 @@ import (
 // Deps are the services that the handlers use. The caller runs and closes those that have
 // methods Run and Close.
 type Deps struct {
-	Tasks     *jobs.Registry
-	Client    *jobs.Client // accepts tasks
+	Tasks  *jobs.Registry
+	Client *jobs.Client // accepts tasks
+	// Schedules are the schedules of the application and of the tasks file.
+	Schedules []schedule.Periodic
 	Store     driver.Store
 	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
@@ -83,7 +86,8 @@ type Deps struct {
 }
 
 // Groups are the groups of routes that an application can switch off. "uploads" is
-// /upload, "tus" is /tus, "tasks" is /tasks and /workflows, "channels" is /channels,
+// /upload, "tus" is /tus, "tasks" is /tasks,
+// /workflows, /queues and /schedules, "channels" is /channels,
 // /events, /publish and /longpoll, "console" is /console, "static" is /static, and
 // "openapi" is /openapi.json.
 var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static", DescriptionGroup}
@@ -105,6 +109,8 @@ func groupsOf(d Deps) []openapi.Group {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
+	queues := &queueRoutes{store: d.Store}
+	schedules := &scheduleRoutes{client: d.Client, all: d.Schedules, prefix: d.Prefix}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	description := &description{}
 	get := fasthttp.MethodGet
@@ -112,7 +118,7 @@ func groupsOf(d Deps) []openapi.Group {
 		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz}},
 		"uploads":        newUploadRoutes(d).routes(d.Guard),
 		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
-		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
+		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard), queues.routes(d.Guard), schedules.routes(d.Guard)),
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"time"
+	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/app/internal/access"
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/server"
@@ -27,11 +30,16 @@ func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
 	return []server.Route{
 		{Method: fasthttp.MethodGet, Path: "/tasks", Admit: guard.Read, Handler: m.list},
 		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.Read, Handler: m.types},
+		{Method: fasthttp.MethodPost, Path: "/tasks/cancel", Admit: guard.Write, Handler: m.cancelAll},
+		{Method: fasthttp.MethodPost, Path: "/tasks/retry", Admit: guard.Write, Handler: m.retryAll},
 		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.Write, Handler: m.cancel},
 		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.Write, Handler: m.retry},
 		{Method: fasthttp.MethodDelete, Path: "/workflows/{id}", Admit: guard.Write, Handler: m.cancelWorkflow},
 	}
 }
+
+// maxSearchText is the largest size of the parameter q, in bytes.
+const maxSearchText = 256
 
 // taskPage is the body of the response to GET /tasks.
 type taskPage struct {
@@ -39,15 +47,23 @@ type taskPage struct {
 	Next  *string      `json:"next"` // link to the next page, or null
 }
 
-// list is GET /tasks?state=&task=&queue=&limit=&before=.
+// maxSearch is how long GET /tasks looks for a task of the first page.
+const maxSearch = time.Second
+
+// list is GET /tasks?state=&task=&queue=&q=&since=&until=&limit=&before=.
 func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
 	q, params, err := taskQuery(ctx.QueryArgs())
 	if err != nil {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}
-	found, err := m.store.List(ctx, q)
-	if err != nil {
-		return err
+	var found *jobs.Page
+	for end := time.Now().Add(maxSearch); ; q.Before = found.Next {
+		if found, err = m.store.List(ctx, q); err != nil {
+			return err
+		}
+		if len(found.Tasks) > 0 || found.Next == 0 || time.Now().After(end) {
+			break
+		}
 	}
 	response := taskPage{Tasks: found.Tasks}
 	if found.Next != 0 {
@@ -78,6 +94,20 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 			q.Name = value
 		case "queue":
 			q.Queue = value
+		case "q":
+			if q.Text = value; len(value) > maxSearchText || !utf8.ValidString(value) {
+				return q, nil, fmt.Errorf("q: is not UTF-8 text of at most %d bytes", maxSearchText)
+			}
+		case "since", "until":
+			at, err := time.Parse(time.RFC3339Nano, value)
+			if err != nil {
+				return q, nil, fmt.Errorf("%s: %q is not a time as in RFC 3339, such as 2026-01-02T15:04:05Z", name, utf8text.Cut(value, shownValue))
+			}
+			if name == "since" {
+				q.Since = at
+			} else {
+				q.Until = at
+			}
 		case "limit":
 			if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > jobs.MaxPage {
 				return q, nil, fmt.Errorf("limit: %q is not between 1 and %d", value, jobs.MaxPage)
@@ -87,7 +117,7 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 				return q, nil, fmt.Errorf("before: %q is not valid; use the link in next", value)
 			}
 		default:
-			return q, nil, fmt.Errorf("unknown parameter %q; valid are state, task, queue, limit, before", name)
+			return q, nil, fmt.Errorf("unknown parameter %q; valid are state, task, queue, q, since, until, limit, before", name)
 		}
 	}
 	return q, params, nil

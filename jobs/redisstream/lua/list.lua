@@ -1,9 +1,19 @@
 -- Arguments: Query.Before or 0, maximum number of tasks to return, state, name, queue,
--- maximum number of tasks to read, maximum size of a page in bytes. Returns now, the value of Before for the
+-- maximum number of tasks to read, maximum size of a page in bytes, first and last time of
+-- acceptance, text in the id or the arguments. Returns now, the value of Before for the
 -- next page or 0, and the id and hash of each task.
-local before, limit, state, name, queue, budget, bytes = unpack(ARGV, FIRST, FIRST + 6)
+local before, limit, state, name, queue, budget, bytes, since, until_, text = unpack(ARGV, FIRST, FIRST + 9)
 local out, found, size, last = { int(now), '0' }, 0, 0, before == '0' and '+inf' or '(' .. before
-limit, budget, bytes = tonumber(limit), tonumber(budget), tonumber(bytes)
+limit, budget, bytes, since, until_ = tonumber(limit), tonumber(budget), tonumber(bytes), tonumber(since), tonumber(until_)
+
+local function contains(id, key)
+  if string.find(id, text, 1, true) then return true end
+  for _, v in ipairs(redis.call('HMGET', key, 'args', 'kwargs')) do
+    if v and string.find(v, text, 1, true) then return true end
+  end
+  return false
+end
+
 while budget > 0 do
   local ids = redis.call('ZREVRANGEBYSCORE', base .. 'tasks', last, '-inf', 'WITHSCORES', 'LIMIT', 0, math.min(budget, 500))
   if #ids == 0 then return out end
@@ -11,10 +21,12 @@ while budget > 0 do
     local id = ids[i]
     last, budget = '(' .. ids[i + 1], budget - 1
     local key = base .. 'task:' .. id
-    local h = redis.call('HMGET', key, 'state', 'name', 'queue', 'run_at')
+    local h = redis.call('HMGET', key, 'state', 'name', 'queue', 'run_at', 'created')
     local is = h[1]
     if is == 'queued' and tonumber(h[4]) > now then is = 'scheduled' end
-    if is and (state == '' or state == is) and (name == '' or name == h[2]) and (queue == '' or queue == h[3]) then
+    local created = tonumber(h[5])
+    if is and (state == '' or state == is) and (name == '' or name == h[2]) and (queue == '' or queue == h[3])
+      and created >= since and created < until_ and (text == '' or contains(id, key)) then
       out[#out + 1], out[#out + 2] = id, redis.call('HGETALL', key)
       found, size = found + 1, size + redis.call('HSTRLEN', key, 'args') + redis.call('HSTRLEN', key, 'result')
       if found == limit or size >= bytes then

@@ -4,7 +4,7 @@ import functools
 import inspect
 import threading
 import typing
-from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, TypeVar, Union, overload
+from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, Tuple, TypeVar, Union, overload
 
 from .client import Client
 from .job import NAME, Job
@@ -26,7 +26,7 @@ class TaskFunction(Generic[F]):
         self.name = name
         self.options: Dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         self.app: Optional["App"] = None
-        self._job_parameter = _job_parameter(function)
+        self._job_parameter, self._job_position = _job_parameter(function)
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -34,10 +34,12 @@ class TaskFunction(Generic[F]):
 
     def run(self, job: Job) -> Any:
         """Run the function with the arguments of job."""
-        kwargs = dict(job.kwargs)
-        if self._job_parameter is not None:
+        args, kwargs = list(job.args), dict(job.kwargs)
+        if 0 <= self._job_position <= len(args):
+            args.insert(self._job_position, job)
+        elif self._job_parameter is not None:
             kwargs[self._job_parameter] = job
-        return self.function(*job.args, **kwargs)
+        return self.function(*args, **kwargs)
 
     def schema(self) -> Optional[Dict[str, Any]]:
         """Return a JSON Schema of the arguments, or None to accept all."""
@@ -45,7 +47,7 @@ class TaskFunction(Generic[F]):
 
     def announcement(self) -> Dict[str, Any]:
         """Return the entry of POST /workers/announce."""
-        entry: Dict[str, Any] = {"name": self.name, **self.options}
+        entry: Dict[str, Any] = {"name": self.name, "max_retries": 0, **self.options}
         schema = self.schema()
         if schema is not None:
             entry["schema"] = schema
@@ -85,21 +87,24 @@ class Enqueued:
         return self._client.cancel(self.id)
 
 
-def _job_parameter(function: Callable[..., Any]) -> Optional[str]:
-    """Return the parameter that wants the Job: annotated with Job, or named job."""
+def _job_parameter(function: Callable[..., Any]) -> Tuple[Optional[str], int]:
+    """Return the parameter that wants the Job, annotated with Job or named job, and its position.
+
+    The position is -1 if there is none, or if it can only be given by name.
+    """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return None
+        return None, -1
     try:
         hints = typing.get_type_hints(function)
     except Exception:  # a hint may name anything
         hints = {}
-    for name, parameter in parameters.items():
+    for position, (name, parameter) in enumerate(parameters.items()):
         hint = hints.get(name, parameter.annotation)
         if hint is Job or hint == Optional[Job] or hint in ("Job", "gale.Job") or (hint is parameter.empty and name == "job"):
-            return name
-    return None
+            return name, -1 if parameter.kind is parameter.KEYWORD_ONLY else position
+    return None, -1
 
 
 def _make(function: Callable[..., Any], name: Optional[str], options: Mapping[str, Any]) -> "TaskFunction[Any]":

@@ -51,8 +51,8 @@ class Job:
     def artifact(self, name: str, source: Union[bytes, str, "os.PathLike[str]", BinaryIO]) -> None:
         """Store a file with the task: bytes, the path of a file, or an open binary file.
 
-        It is visible once this attempt has succeeded. The call returns when the server has it,
-        and raises OSError if it refuses it.
+        It is copied at once, and sent to the server when this attempt has succeeded. If the
+        server refuses it, the task fails.
         """
         if not NAME.fullmatch(name) or name.startswith("."):
             raise ValueError(f"artifact name {name!r}: use letters, digits, '.', '_' and '-'")

@@ -57,8 +57,9 @@ def _union(parts: "list[Dict[str, Any]]") -> Dict[str, Any]:
 def of_function(function: Callable[..., Any], skip: Set[str]) -> Optional[Dict[str, Any]]:
     """Return the schema of a function's arguments: an array by position, with names as titles.
 
-    skip holds the parameters that callers do not give. The result is None, which accepts
-    everything, if the signature has keyword-only parameters or **kwargs, or cannot be read.
+    Keyword-only parameters are properties, and **kwargs permits further ones. skip holds the
+    parameters that callers do not give. The result is None, which accepts everything, if the
+    signature cannot be read.
     """
     try:
         parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in skip]
@@ -68,24 +69,35 @@ def of_function(function: Callable[..., Any], skip: Set[str]) -> Optional[Dict[s
         hints = typing.get_type_hints(function)
     except Exception:  # a hint may name anything, for example a module imported only for checking
         hints = {}
-    prefix, required, more = [], 0, False
+    prefix, minimum, more = [], 0, False
+    properties: Dict[str, Any] = {}
+    required, others = [], False
     for p in parameters:
-        if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD):
-            return None
+        if p.kind is p.VAR_KEYWORD:
+            others = True
+            continue
         if p.kind is p.VAR_POSITIONAL:
             more = True
             continue
         entry: Dict[str, Any] = {"title": p.name, **of_type(hints.get(p.name, Any))}
         if p.default is p.empty:
-            required = len(prefix) + 1
+            minimum = len(prefix) + 1 if p.kind is not p.KEYWORD_ONLY else minimum
         else:
             default = _json_or_none(p.default)
             if default is None or not _simple_match(entry, p.default):
                 # A default need not have the hinted type, as in "x: int = None".
                 entry.pop("type", None)
             entry["default"] = default
-        prefix.append(entry)
-    schema: Dict[str, Any] = {"$schema": DRAFT, "type": "array", "prefixItems": prefix, "minItems": required}
+        if p.kind is p.KEYWORD_ONLY:
+            properties[p.name] = entry
+            required += [p.name] if p.default is p.empty else []
+        else:
+            prefix.append(entry)
+    schema: Dict[str, Any] = {"$schema": DRAFT, "type": "array", "prefixItems": prefix, "minItems": minimum}
+    if properties:
+        schema["properties"], schema["required"] = properties, required
+    if others:
+        schema["additionalProperties"] = True
     if not more:
         schema["items"] = False
         schema["maxItems"] = len(prefix)

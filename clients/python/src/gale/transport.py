@@ -216,19 +216,19 @@ class Transport:
         headers: Optional[Mapping[str, str]] = None,
         timeout: Optional[float] = None,
         repeat: bool = True,
-        accept: Tuple[int, ...] = (),
+        retry_time: Optional[float] = None,
     ) -> Response:
         """Send a request and return the response; the body is not read.
 
         repeat permits to repeat it after a lost connection or status 502, 503 or 504. Without it
         a request is repeated only if it cannot have been sent. timeout is the longest silence of
-        the server in seconds. A status above 299 that is not in accept raises ResponseError.
+        the server in seconds. A status above 299 raises ResponseError.
         """
         if query:
             given = {k: v for k, v in query.items() if v is not None}
             path += "?" + urllib.parse.urlencode(given, doseq=True) if given else ""
         all_headers = self.headers(headers)
-        limit = time.monotonic() + self.retry_time
+        limit = time.monotonic() + (self.retry_time if retry_time is None else retry_time)
         repeat = repeat and (body is None or isinstance(body, bytes))
         delay, fresh = 0.1, not repeat
         while True:
@@ -244,7 +244,7 @@ class Transport:
                 if not again or time.monotonic() + pause > limit:
                     raise
             else:
-                if response.status < 300 or response.status in accept:
+                if response.status < 300:
                     return response
                 refusal = self._refusal(response)
                 pause = refusal.retry_after if refusal.retry_after is not None else delay * (0.5 + random.random() / 2)
