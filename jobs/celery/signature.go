@@ -100,7 +100,7 @@ func (b *builder) addChain(n *jobs.NewTask, chain []signature, before []string) 
 			return err
 		}
 	}
-	n.Link = append(n.Link, l)
+	n.Link = append([]jobs.Link{l}, n.Link...) // GET /workflows/{id} shows the first one
 	return nil
 }
 
@@ -176,10 +176,10 @@ func (b *builder) chainLink(s signature, id string, after []string, onError bool
 			return l, errors.New("a group without a body is only supported at the end of a chain")
 		}
 	}
-	if len(k.Tasks) == 1 {
-		return l, nil
+	if len(k.Tasks) > 1 {
+		err = b.addChain(last, k.Tasks[1:], after)
 	}
-	return l, b.addChain(last, k.Tasks[1:], after)
+	return l, err
 }
 
 // groupLink makes a link of a group, or of a chord.
