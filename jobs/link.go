@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,28 @@ func (l Link) results() int {
 		return len(l.Group.Members)
 	}
 	return 1
+}
+
+// EnqueueAfter is Enqueue for a task that follows tasks of another system, such as the body of
+// a chord of Celery. Its arguments get their results as the link says. As in a workflow, the
+// types of results are not checked here. The link cannot be a group.
+func (c *Client) EnqueueAfter(ctx context.Context, l Link, results []json.RawMessage) (t *Task, created bool, err error) {
+	if err := l.Results.Check(); err != nil {
+		return nil, false, err
+	}
+	if l.Group != nil {
+		return nil, false, fmt.Errorf("%w: use EnqueueGroup for a group", ErrOption)
+	}
+	n, given := l.NewTask, l.NewTask
+	if err := c.completeWithResults(&n, incomingOf(l.Immutable, l.Results, len(results))); err != nil {
+		return nil, false, err
+	}
+	if !l.Immutable {
+		if n.Args, err = n.JoinResults(l.Results, results); err != nil {
+			return nil, false, err
+		}
+	}
+	return c.store(ctx, n, given)
 }
 
 // setLinks turns Link and LinkError into Signature.

@@ -46,18 +46,13 @@ func (b *Bridge) runBody(ctx context.Context, group, text string) error {
 		return err
 	}
 	if failed == nil {
-		n := l.NewTask
-		if !l.Immutable {
-			if n.Args, err = n.JoinResults(jobs.ResultsList, results); err != nil {
-				return err
-			}
-		}
-		_, _, err := b.client.Enqueue(ctx, n)
+		l.Results = jobs.ResultsList
+		_, _, err := b.client.EnqueueAfter(ctx, l, results)
 		if err != nil && !permanent(err) {
 			return err
 		}
 		if err != nil {
-			b.log.Warn("body of a chord of Celery rejected", "group", group, "id", n.ID, "task", n.Name, "error", err)
+			b.log.Warn("body of a chord of Celery rejected", "group", group, "id", l.ID, "task", l.Name, "error", err)
 			failed = &outcome{state: stateFailure, reason: err.Error(), name: "ChordError", module: "celery.exceptions"}
 		}
 	}

@@ -62,7 +62,7 @@ func (b *Bridge) forget(ctx context.Context, entries map[string]*entry) error {
 // adopt awaits the tasks of bridges that give no sign of life, and tasks of its own that are
 // not awaited yet. It also runs the bodies of chords that such bridges have left.
 func (b *Bridge) adopt(ctx context.Context) error {
-	living := map[string]bool{b.id: true}
+	living, adopted := map[string]bool{b.id: true}, 0
 	iter := b.results.HScan(ctx, b.keys.waiting(), 0, "", scanStep).Iterator()
 	for iter.Next(ctx) {
 		id := iter.Val()
@@ -84,6 +84,9 @@ func (b *Bridge) adopt(ctx context.Context) error {
 		if e.Owner != b.id && living[e.Owner] {
 			continue
 		}
+		if e.Owner != b.id {
+			adopted++
+		}
 		if err := b.own(ctx, id, e); err != nil {
 			return err
 		}
@@ -91,6 +94,9 @@ func (b *Bridge) adopt(ctx context.Context) error {
 	}
 	if err := iter.Err(); err != nil {
 		return fmt.Errorf("read the tasks of Celery that wait for results: %w", err)
+	}
+	if adopted > 0 {
+		b.log.Info("tasks of a Celery bridge that has ended taken over: their results will be stored", "tasks", adopted)
 	}
 	return b.runBodies(ctx)
 }

@@ -92,8 +92,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		}
 	}
 	f.checkBrowsers(c)
-	f.checkBroker(*c)
-	f.checkCelery(command, *c)
+	f.checkBroker(command, *c)
 	f.checkFolder("data", c.Data)
 	f.checkFolder("upload-dir", c.UploadDir)
 	f.loadToken(c)
@@ -222,8 +221,14 @@ func (f *flags) checkAdmin(address string) {
 	}
 }
 
-// checkBroker checks the address of the task store.
-func (f *flags) checkBroker(c Config) {
+// checkBroker checks the addresses of the task store and of Celery.
+func (f *flags) checkBroker(command Command, c Config) {
+	f.checkStore(c)
+	f.checkCelery(command, c)
+}
+
+// checkStore checks the address of the task store.
+func (f *flags) checkStore(c Config) {
 	if c.Broker == SQLite {
 		return
 	}
