@@ -127,7 +127,7 @@ bench-jobs: ## no-op tasks, compared with machinery's Redis broker, asynq and Ce
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
 	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m -v . -args $(BENCH_OUT)
 
-bench-uploads: ## one large upload, compared with nginx and Tornado
+bench-uploads: ## one large upload, compared with nginx, tusd and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads $(BENCH_OUT)
 

@@ -44,6 +44,9 @@ var floors = map[string]int{
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,
+
+	"jobs/artifacts/artifactstest": 20,
+
 	"jobs/schedule":       14,
 	"jobs/machinery":      20,
 	"jobs/celery":         20,
@@ -61,6 +64,7 @@ var floors = map[string]int{
 	"internal/duration":      0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
+	"app/internal/place":     25,
 	"app/internal/filewatch": 20,
 	"app/internal/access":    25,
 	"app/internal/backup":    25,

@@ -56,7 +56,7 @@ func (reported) Error() string { return "" }
 // state is the durable state that serving processes and workers share.
 type state struct {
 	store     driver.Store
-	artifacts *artifacts.Folder
+	artifacts artifacts.Files
 	uploads   *uploads.Store
 	resumable *uploads.Store // unfinished resumable uploads: the same as uploads, unless that is object storage
 	bucket    *s3.Bucket     // object storage of uploads, or nil
@@ -78,9 +78,6 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter me
 		return s, err
 	}
 	if s.store, err = openTasks(ctx, c, meter, o.Logger); err != nil {
-		return s, err
-	}
-	if s.artifacts, err = artifacts.Open(filepath.Join(c.Data, "artifacts")); err != nil {
 		return s, err
 	}
 	return s, s.openFiles(ctx, c, o)

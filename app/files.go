@@ -6,19 +6,31 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/s3"
 )
 
-// openFiles opens the stores of uploaded files: the folder of -upload-dir, and the object
-// storage of -files, if it is set. The stores have the options o.
+// artifactPrefix is the part of the prefix of -files for artifacts. uploads.CheckName accepts no
+// name that begins with a dot, so no uploaded file can be there.
+const artifactPrefix = ".artifacts"
+
+// openFiles opens the stores of uploaded files and of artifacts: the folder of -upload-dir,
+// and the object storage of -files, if it is set. The stores of uploaded files have the
+// options o.
 func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Options) (err error) {
 	if c.Files == "" {
+		folder, err := artifacts.Open(filepath.Join(c.Data, "artifacts"))
+		if err != nil {
+			return err
+		}
+		s.artifacts = folder
 		s.uploads, err = uploads.Open(c.UploadDir, o)
 		s.resumable = s.uploads
 		return err
@@ -35,9 +47,16 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 		return fmt.Errorf("create folder for parts of files: %w", err)
 	}
 	meter, _ := o.Meter.(s3.Meter)
-	if s.bucket, err = s3.Open(target, s3.Options{Temp: temp, Meter: meter, Logger: o.Logger}); err != nil {
+	options := s3.Options{Temp: temp, Meter: meter, Logger: o.Logger}
+	if s.bucket, err = s3.Open(target, options); err != nil {
 		return err
 	}
+	target.Prefix, options.Replace = path.Join(target.Prefix, artifactPrefix), true
+	files, err := s3.Open(target, options)
+	if err != nil {
+		return err
+	}
+	s.artifacts = artifacts.NewBucket(files.Backend())
 	unfinished := o
 	unfinished.Stored = nil // called by the store in which a complete upload is published
 	if s.resumable, err = uploads.Open(c.UploadDir, unfinished); err != nil {

@@ -48,6 +48,11 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
+	if (command == config.Worker || c.Workers > 0) && !m.Resumed() {
+		if err := checkPlace(ctx, e.app, c, log); err != nil {
+			return err
+		}
+	}
 	addr, err := m.Listen() // during a trial start, the address of the running master
 	if err != nil {
 		return err

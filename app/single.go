@@ -67,6 +67,11 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 		c.Store = config.Store{Address: reserved.Addr, Password: rand.Text()}
 		c.Redis = "redis://:" + c.Store.Password + "@" + c.Store.Address
 	}
+	if c.Workers > 0 {
+		if err := checkPlace(ctx, e.app, c, log); err != nil {
+			return err
+		}
+	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Address())
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

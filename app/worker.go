@@ -32,9 +32,14 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if c.Celery != "" {
 		counters.Celery = new(celery.Counters)
 	}
+	files := uploads.Options{MaxFile: c.MaxUpload, Logger: log}
+	if c.Files != "" { // a worker receives no uploads, but sends requests to object storage
+		counters.Uploads = metrics.NewUploads()
+		files.Meter = counters.Uploads
+	}
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counters.Tasks)
+	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	}
 	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
-	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run}
+	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log)}
 	if c.Celery != "" {
 		bridge, err := celery.New(services.Tasks, celery.Options{
 			Address: c.Celery, Results: c.CeleryResults, Queues: c.CeleryQueues, Prefix: c.CeleryPrefix, Counters: counters.Celery, Logger: log,

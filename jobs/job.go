@@ -125,7 +125,10 @@ func (j *Job) Result() json.RawMessage { return j.result }
 
 // Artifact creates a file that is stored with the task and that clients can download
 // by its name. The file becomes visible when Close returns nil. A later attempt at the
-// task replaces it. The error wraps artifacts.ErrName if the name is invalid.
+// task replaces it. A file that is not closed when the attempt ends is dropped, so do not
+// call Close after an error. The error wraps artifacts.ErrName if the name is invalid. Errors
+// of this method, Write and Close wrap uploads.ErrUnavailable if the files are in object
+// storage and that does not respond.
 func (j *Job) Artifact(name string) (io.WriteCloser, error) {
 	if j.worker == nil {
 		return nil, errNoArtifacts

@@ -1,9 +1,10 @@
-// Command uploads compares the throughput of one large upload in Gale, nginx and Tornado,
-// by the size of the file: make bench-uploads.
+// Command uploads compares the throughput of one large upload in Gale, nginx, tusd and
+// Tornado, by the size of the file: make bench-uploads.
 //
 // An upload is complete when the file is on disk and its SHA-256 is known. Gale computes the
 // SHA-256 while it receives the file, by a form or by tus in one PATCH. nginx's dav module
-// receives a PUT, followed by sha256sum and sync. The application on Tornado keeps the file
+// receives a PUT, followed by sha256sum and sync. tusd receives tus in one PATCH, into its
+// filestore, followed by the same. The application on Tornado keeps the file
 // in memory and writes it without a SHA-256. The servers run in turns, and ratios are
 // computed within a round, because absolute times vary on a busy machine.
 package main
@@ -71,7 +72,7 @@ func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out *figur
 			_ = p.server.Wait() // was killed
 		}
 	}()
-	for _, begin := range []func(context.Context, string) (*peer, error){gale, nginx, galeTus, tornado} {
+	for _, begin := range []func(context.Context, string) (*peer, error){gale, nginx, galeTus, tusd, tornado} {
 		p, err := begin(ctx, dir)
 		if err != nil {
 			return err
@@ -93,7 +94,7 @@ func compare(ctx context.Context, w io.Writer, peers []*peer, size int64, rounds
 	fmt.Fprintf(w, "%d MiB a round; seconds, and throughput relative to nginx, sha256sum and sync\n", size)
 	took := make([][]float64, len(peers))
 	ratios := make([][]float64, len(peers))
-	var resumed []float64 // throughput of tus relative to the form
+	var resumed, beside []float64 // throughput of tus relative to the form, and to tusd
 	for round := range rounds {
 		for i, p := range peers {
 			began := time.Now()
@@ -112,8 +113,9 @@ func compare(ctx context.Context, w io.Writer, peers []*peer, size int64, rounds
 		}
 		fmt.Fprintln(w)
 		resumed = append(resumed, took[0][round]/took[2][round])
+		beside = append(beside, took[3][round]/took[2][round])
 	}
-	fmt.Fprintf(w, "median of tus relative to the form: %.2f\nmedian:", median(resumed))
+	fmt.Fprintf(w, "median of tus relative to the form: %.2f, relative to tusd: %.2f\nmedian:", median(resumed), median(beside))
 	for i, p := range peers {
 		fmt.Fprintf(w, "  %s %.2f", p.name, median(ratios[i]))
 		f.Add(p.name, float64(size), float64(size)/median(took[i]))

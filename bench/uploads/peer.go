@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -88,12 +89,42 @@ http {
 		if err != nil {
 			return err
 		}
-		for _, command := range []string{"sha256sum", "sync"} {
-			if out, err := exec.CommandContext(ctx, command, p.path).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w\n%s", command, err, out)
-			}
+		return sumAndSync(ctx, p.path)
+	}
+	return p, err
+}
+
+// sumAndSync computes the SHA-256 of a file and writes the file to disk, for servers that do
+// neither.
+func sumAndSync(ctx context.Context, path string) error {
+	for _, command := range []string{"sha256sum", "sync"} {
+		if out, err := exec.CommandContext(ctx, command, path).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", command, err, out)
 		}
-		return nil
+	}
+	return nil
+}
+
+// tusd builds and starts tusd, for uploads by tus: a POST and one PATCH.
+func tusd(ctx context.Context, dir string) (*peer, error) {
+	binary := filepath.Join(dir, "tusd")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-C", "bench/peers", "-o", binary, "./tusd").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build tusd: %w\n%s", err, out)
+	}
+	port, err := process.FreePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, "tusd-files")
+	p := &peer{name: "tusd, sha256sum, sync"}
+	p.server, err = process.Begin(ctx, port, binary, port, root)
+	p.upload = func(ctx context.Context, size int64) error {
+		location, _, err := sendTus(ctx, port, size)
+		if err != nil {
+			return err
+		}
+		p.path = filepath.Join(root, path.Base(location))
+		return sumAndSync(ctx, p.path)
 	}
 	return p, err
 }
@@ -121,34 +152,44 @@ func form(ctx context.Context, port string, size int64) error {
 	return send(ctx, http.MethodPost, port, "/upload", "multipart/form-data; boundary=b", body, int64(len(head)+len(tail))+size)
 }
 
-// resumable sends the whole file by tus in one PATCH.
+// resumable sends the whole file to Gale by tus.
 func resumable(ctx context.Context, port string, size int64) error {
+	_, done, err := sendTus(ctx, port, size)
+	if err == nil && done.Get("Repr-Digest") == "" {
+		err = errors.New("the upload is not stored")
+	}
+	return err
+}
+
+// sendTus sends the whole file by tus in one PATCH. It returns the URL of the upload and the
+// header of the last response.
+func sendTus(ctx context.Context, port string, size int64) (location string, done http.Header, err error) {
 	encode := base64.StdEncoding.EncodeToString
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+port+"/tus/", nil)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	req.Header.Set("Tus-Resumable", "1.0.0")
 	req.Header.Set("Upload-Length", strconv.FormatInt(size, 10))
 	req.Header.Set("Upload-Metadata", "filename "+encode([]byte(fileName))+",directory "+encode([]byte("bench")))
 	created, err := do(req)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	body := io.LimitReader(&pattern{}, size)
-	req, err = http.NewRequestWithContext(ctx, http.MethodPatch, "http://127.0.0.1:"+port+created.Get("Location"), body)
+	upload, err := req.URL.Parse(created.Get("Location")) // a path, or a whole URL
 	if err != nil {
-		return err
+		return "", nil, err
+	}
+	req, err = http.NewRequestWithContext(ctx, http.MethodPatch, upload.String(), io.LimitReader(&pattern{}, size))
+	if err != nil {
+		return "", nil, err
 	}
 	req.ContentLength = size
 	req.Header.Set("Tus-Resumable", "1.0.0")
 	req.Header.Set("Upload-Offset", "0")
 	req.Header.Set("Content-Type", "application/offset+octet-stream")
-	done, err := do(req)
-	if err == nil && done.Get("Repr-Digest") == "" {
-		err = errors.New("the upload is not stored")
-	}
-	return err
+	done, err = do(req)
+	return upload.Path, done, err
 }
 
 func send(ctx context.Context, method, port, path, contentType string, body io.Reader, size int64) error {

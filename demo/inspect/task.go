@@ -67,5 +67,8 @@ func saveWaveform(job *jobs.Job, wave *Waveform) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(wave.WritePNG(out), out.Close())
+	if err := wave.WritePNG(out); err != nil {
+		return err // an artifact that is not closed is dropped
+	}
+	return out.Close()
 }

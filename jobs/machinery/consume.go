@@ -102,6 +102,7 @@ func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) 
 	w.count(meter.EventStarted, l)
 	err = process(r.signature)
 	r.took = time.Since(began)
+	r.report.end()
 	switch {
 	case errors.Is(context.Cause(r.ctx), jobs.ErrCancelled):
 		r.log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
@@ -138,7 +139,7 @@ func (w *Worker) prepare(l *driver.Lease) (*run, error) {
 	// arguments from the Job, and the run does the rest.
 	r.signature = &tasks.Signature{UUID: l.Task.ID, Name: l.Task.Name, RoutingKey: l.Task.Queue}
 	r.report = &report{
-		id: l.Task.ID, attempt: l.Attempt, files: w.opt.Artifacts,
+		id: l.Task.ID, attempt: l.Attempt, ctx: r.ctx, files: w.opt.Artifacts,
 		write: func(percent int, note string) { w.progress(r, percent, note) },
 	}
 	r.job, err = d.Job(l.Task, l.Attempt, r.taskLog.logger(r.log), r.report)

@@ -1,6 +1,7 @@
 package machinery
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -14,11 +15,14 @@ import (
 type report struct {
 	id      string
 	attempt int
-	files   *artifacts.Folder
+	ctx     context.Context //nolint:containedctx // of the attempt; its artifacts are written within it
+	files   artifacts.Files // nil: artifacts are not stored
 	write   func(percent int, note string)
 
 	mu        sync.Mutex
-	artifacts []string
+	ended     bool // whether the attempt has ended
+	open      []artifacts.Writer
+	artifacts []string // names of complete artifacts
 	latest    progress // arguments of the last call of Progress
 	stored    progress // last progress that was written to the store
 	storedAt  time.Time
@@ -47,18 +51,61 @@ func (r *report) Progress(percent int, note string) {
 	}
 }
 
+// errEnded is the error for an artifact that is created after the end of its attempt.
+var errEnded = errors.New("the attempt has ended")
+
+// artifact is a file that a handler writes.
+type artifact struct {
+	artifacts.Writer
+	closed func() // called when the file is complete
+}
+
+// Close implements io.Closer.
+func (a artifact) Close() error {
+	err := a.Writer.Close()
+	if err == nil {
+		a.closed()
+	}
+	return err
+}
+
 // Artifact implements jobs.Reporter.
 func (r *report) Artifact(name string) (io.WriteCloser, error) {
 	if r.files == nil {
 		return nil, errors.New("this worker stores no artifacts")
 	}
-	return r.files.Create(r.id, name, r.attempt, func() {
+	w, err := r.files.Create(r.ctx, r.id, name, r.attempt)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	ended := r.ended
+	r.open = append(r.open, w)
+	r.mu.Unlock()
+	if ended {
+		w.Discard()
+		return nil, errEnded
+	}
+	return artifact{w, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if !slices.Contains(r.artifacts, name) {
 			r.artifacts = append(r.artifacts, name)
 		}
-	})
+	}}, nil
+}
+
+// end discards the artifacts that the handler has not closed. It is called when the attempt
+// has ended, and the handler may still run.
+func (r *report) end() {
+	r.mu.Lock()
+	r.ended = true
+	left := r.open
+	r.open = nil
+	r.mu.Unlock()
+	for _, w := range left {
+		w.Discard()
+	}
 }
 
 // pending returns the last progress, and true if it is not stored yet.

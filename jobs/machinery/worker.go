@@ -52,7 +52,7 @@ type Options struct {
 	// other tasks finish within Grace, and Run returns ErrStuck. Default 10 s.
 	Overrun time.Duration
 	// Artifacts stores the files of tasks. Nil: Job.Artifact returns an error.
-	Artifacts *artifacts.Folder
+	Artifacts artifacts.Files
 	Meter     meter.Meter     // default NoMeter
 	Stopwatch meter.Stopwatch // default NoMeter
 	Logger    *slog.Logger    // default: no logging

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -139,7 +140,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	if task.State != jobs.StateRunning || task.Progress != 40 || task.Note != "mixing colours" {
 		t.Errorf("midway: %+v", task)
 	}
-	if _, err := f.files.Open(id, "picture.txt"); err == nil {
+	if _, err := f.files.Open(t.Context(), id, "picture.txt"); err == nil {
 		t.Error("the artifact is visible before Close")
 	}
 	close(step)
@@ -147,7 +148,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	if task.State != jobs.StateSuccess || task.Progress != 100 || task.Note != "signing" || len(task.Artifacts) != 1 || task.Artifacts[0] != "picture.txt" {
 		t.Errorf("in the end: %+v", task)
 	}
-	file, err := f.files.Open(id, "picture.txt")
+	file, err := f.files.Open(t.Context(), id, "picture.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,9 +157,33 @@ func TestProgressAndArtifacts(t *testing.T) {
 		t.Errorf("artifact %q", text)
 	}
 	for _, name := range []string{"..", ".picture.txt.1", "", "a/b", "../jobs.db"} {
-		if _, err := f.files.Open(id, name); err == nil {
+		if _, err := f.files.Open(t.Context(), id, name); err == nil {
 			t.Errorf("artifact %q can be opened", name)
 		}
+	}
+}
+
+// Artifacts that a handler has not closed when the attempt ends are dropped.
+func TestArtifactsNotClosed(t *testing.T) {
+	var left io.WriteCloser
+	f := newFixture(t, jobs.Definition{Name: "paint", Handler: func(_ context.Context, job *jobs.Job) error {
+		var err error
+		if left, err = job.Artifact("half.txt"); err != nil {
+			return err
+		}
+		_, err = io.WriteString(left, "half of it")
+		return err
+	}})
+	f.work(t, machinery.Options{})
+	id := f.enqueue(t, jobs.NewTask{Name: "paint"}).ID
+	if task := f.await(t, id, final); task.State != jobs.StateSuccess || len(task.Artifacts) != 0 {
+		t.Errorf("%+v", task)
+	}
+	if err := left.Close(); err == nil {
+		t.Error("Close succeeds after the end of the attempt")
+	}
+	if _, err := f.files.Open(t.Context(), id, "half.txt"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("open: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestLostMachine(t *testing.T) {
 			if redis != nil {
 				folder = t.TempDir()
 			}
-			return start(t, folder, append([]string{"worker", "-procs", "1", "-concurrency", "10"}, flags...)...)
+			return start(t, folder, append([]string{"worker", "-procs", "1", "-concurrency", "10", "-upload-dir", filepath.Join(dir, "data", "uploads")}, flags...)...)
 		}
 		lost := startWorker()
 		finishedAfterKill(t, g, func() {

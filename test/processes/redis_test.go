@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,13 +35,14 @@ func postTask(g *harness.Server, body string) (code int, id string, took time.Du
 
 const inspectNothing = `{"task":"inspect","args":["no","such"]}`
 
-// A worker that shares only Redis with a server runs the tasks that the server
-// accepts. A running task survives a restart of Redis.
+// A worker that shares only Redis and the folder of uploads with a server runs the tasks that
+// the server accepts. A running task survives a restart of Redis.
 func TestTasksOverRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartDurable(t)
-	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-broker", redis.URL())
-	w := harness.Start(t, t.TempDir(), "worker", "-procs", "1", "-broker", redis.URL())
+	files := filepath.Join(t.TempDir(), "uploads")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-broker", redis.URL(), "-upload-dir", files)
+	w := harness.Start(t, t.TempDir(), "worker", "-procs", "1", "-broker", redis.URL(), "-upload-dir", files)
 	id := harness.StartTask(t, g, "far")
 	harness.AwaitRunning(t, g, id)
 	redis.Kill()

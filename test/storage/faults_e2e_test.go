@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/s3test"
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
@@ -29,10 +28,12 @@ func body(head string, zeros int64, tail string) io.ReadCloser {
 // TestE2EStorageUnavailable pauses and kills the gateway: requests get 503, nothing of
 // their files is left, and later requests succeed.
 func TestE2EStorageUnavailable(t *testing.T) {
-	gateway, g, _ := start(t, "-procs", "1", "-on-upload", "")
+	tasks := harness.TasksFile(t, "[tasks.write]\nargv = [\"sh\", \"-c\", \"echo hello > $ARTIFACTS/a.txt\"]\n")
+	gateway, g, _ := start(t, "-procs", "1", "-on-upload", "", "-tasks", tasks)
 	if _, status := post(t, g, "d", "before", []byte("content")); status != http.StatusOK {
 		t.Fatal(status)
 	}
+	artifact := "/tasks/" + harness.RunTask(t, g, "write").ID + "/artifacts/a.txt"
 	content := harness.UploadContent(1, 20<<20)
 	unavailable := func(how string) {
 		t.Helper()
@@ -41,7 +42,7 @@ func TestE2EStorageUnavailable(t *testing.T) {
 				t.Errorf("%s: upload of %d bytes: %d", how, size, status)
 			}
 		}
-		for _, request := range [][2]string{{"GET", "/upload/d/before"}, {"GET", "/upload/d/"}, {"DELETE", "/upload?directory=d&filename=before"}} {
+		for _, request := range [][2]string{{"GET", "/upload/d/before"}, {"GET", "/upload/d/"}, {"DELETE", "/upload?directory=d&filename=before"}, {"GET", artifact}} {
 			resp, text := harness.Request(t, request[0], g.URL+request[1], "")
 			if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || strings.Contains(text, gateway.Addr) {
 				t.Errorf("%s: %v: %d %s", how, request, resp.StatusCode, text)
@@ -51,9 +52,20 @@ func TestE2EStorageUnavailable(t *testing.T) {
 	gateway.Pause(t)
 	unavailable("paused")
 	gateway.Continue(t)
+	sweep(t, gateway)
 	gateway.Kill()
 	unavailable("killed")
+	late := harness.PostTask(t, g, `{"task":"write","args":[]}`)
+	testutil.Eventually(t, "the artifact is not stored", func() bool { return strings.Contains(g.Log.String(), "artifact not stored") })
 	gateway.Restart(t)
+	if task := harness.AwaitTask(t, g, late.ID); task.State != "success" || task.Attempts != 1 {
+		t.Errorf("task without the gateway: %+v", task)
+	}
+	for _, path := range []string{artifact, "/tasks/" + late.ID + "/artifacts/a.txt"} {
+		if _, text := harness.Request(t, "GET", g.URL+path, ""); text != "hello\n" {
+			t.Errorf("artifact after the restart: %q", text)
+		}
+	}
 	if _, text := harness.Request(t, "GET", g.URL+"/upload/d/before", ""); text != "content" {
 		t.Errorf("after the restart: %q", text)
 	}
@@ -110,20 +122,35 @@ func TestE2EStorageFull(t *testing.T) {
 	if got := objects(t, gateway); len(got) != 1 {
 		t.Errorf("objects: %q", got)
 	}
+	testutil.Eventually(t, "no part is left", func() bool { return parts(gateway) == 0 })
+}
+
+// sweep removes the parts of unfinished uploads, as a server does after 24 hours.
+func sweep(t *testing.T, gateway *s3test.Gateway) {
+	t.Helper()
+	target, err := s3.Parse(gateway.URL("prefix"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := s3.Open(target, s3.Options{Temp: t.TempDir(), Expiry: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() {
+		if err := bucket.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	testutil.Eventually(t, "the parts are removed", func() bool { return parts(gateway) == 0 })
+	cancel()
+	sweeper.Wait()
 }
 
 // TestE2EStorageKilled kills a server during an upload in parts. A sweep removes the parts.
 func TestE2EStorageKilled(t *testing.T) {
 	gateway, g, _ := start(t, "-procs", "1", "-on-upload", "")
-	parts := func() (n int) {
-		_ = filepath.WalkDir(filepath.Join(gateway.Dir, ".sgwtmp"), func(_ string, e os.DirEntry, err error) error {
-			if err == nil && !e.IsDir() {
-				n++
-			}
-			return nil
-		})
-		return n
-	}
 	r, w := io.Pipe()
 	var client sync.WaitGroup
 	client.Go(func() {
@@ -135,80 +162,16 @@ func TestE2EStorageKilled(t *testing.T) {
 	if _, err := io.Copy(w, body("--b\r\nContent-Disposition: form-data; name=d; filename=a\r\n\r\n", 20<<20, "")); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "two parts are sent", func() bool { return parts() >= 2 })
+	testutil.Eventually(t, "two parts are sent", func() bool { return parts(gateway) >= 2 })
 	g.Kill()
 	_ = w.CloseWithError(io.ErrUnexpectedEOF)
 	client.Wait()
 	if got := objects(t, gateway); len(got) != 0 {
 		t.Errorf("objects: %q", got)
 	}
-	target, err := s3.Parse(gateway.URL("prefix"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := s3.Open(target, s3.Options{Temp: t.TempDir(), Expiry: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	client.Go(func() {
-		if err := bucket.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	testutil.Eventually(t, "the parts are removed", func() bool { return parts() == 0 })
-	cancel()
-	client.Wait()
+	sweep(t, gateway)
 	again := harness.Start(t, t.TempDir(), "-files", gateway.URL("prefix"), "-procs", "1", "-workers", "0", "-on-upload", "")
 	if _, status := post(t, again, "d", "a", []byte("x")); status != http.StatusOK {
 		t.Errorf("after the kill: %d", status)
-	}
-}
-
-// TestE2EStorageKills uploads fifty sounds while the gateway, the server and the worker are
-// killed. Each upload that succeeded has its file and its task, and no file is incomplete.
-func TestE2EStorageKills(t *testing.T) {
-	redis := redistest.StartDurable(t)
-	gateway, g, dir := start(t, "-procs", "2", "-workers", "0", "-redis", redis.URL())
-	flags := []string{"-files", gateway.URL("prefix"), "-redis", redis.URL()}
-	elsewhere := t.TempDir()
-	worker := harness.Start(t, elsewhere, append(flags, "-procs", "1", "-workers", "1")...)
-	speech, err := os.ReadFile("demo/inspect/testdata/speech.wav")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored := map[string]string{} // names of stored files, with the ids of their tasks
-	for i := range 50 {
-		switch i {
-		case 10, 30:
-			gateway.Kill()
-			if _, status := post(t, g, "speech", "away.wav", speech); status != http.StatusServiceUnavailable {
-				t.Errorf("upload without the gateway: %d", status)
-			}
-			gateway.Restart(t)
-		case 20:
-			g.Kill()
-			g = harness.Start(t, dir, append(flags, "-procs", "2", "-workers", "0")...)
-		case 25, 40:
-			worker.Kill()
-			worker = harness.Start(t, elsewhere, append(flags, "-procs", "1", "-workers", "1")...)
-		}
-		name := fmt.Sprintf("%d.wav", i)
-		if r, status := post(t, g, "speech", name, speech); status == http.StatusOK {
-			stored[name] = r.Files[0].Task
-		} else {
-			t.Errorf("upload %s: %d %+v", name, status, r)
-		}
-	}
-	for name, id := range stored {
-		if task := harness.AwaitTask(t, g, id); task.State != "success" || !strings.Contains(string(task.Result), hexSum(speech)) {
-			t.Errorf("%s: %+v %s", name, task, task.Result)
-		}
-	}
-	testutil.Eventually(t, "no record is left", func() bool { return len(objects(t, gateway)) == len(stored) })
-	for _, name := range objects(t, gateway) {
-		if text, err := os.ReadFile(filepath.Join(gateway.Dir, name)); err != nil || hexSum(text) != hexSum(speech) {
-			t.Errorf("%s: %d bytes, %v", name, len(text), err)
-		}
 	}
 }

@@ -44,20 +44,42 @@ func hexSum(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// objects returns the paths of the objects of a gateway.
+// objects returns the paths of the objects of a gateway, without artifacts.
 func objects(t *testing.T, gateway *s3test.Gateway) (all []string) {
+	t.Helper()
+	all, _ = allObjects(t, gateway)
+	return all
+}
+
+// allObjects returns the paths of the objects of a gateway: those of artifacts, and the others.
+func allObjects(t *testing.T, gateway *s3test.Gateway) (others, artifacts []string) {
 	t.Helper()
 	err := filepath.WalkDir(gateway.Dir, func(path string, e fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(gateway.Dir, path)
-		if err == nil && !e.IsDir() && !strings.HasPrefix(name, ".sgwtmp") {
-			all = append(all, name)
+		switch {
+		case err != nil || e.IsDir() || strings.HasPrefix(name, ".sgwtmp"):
+		case strings.Contains(name, "/.artifacts/"):
+			artifacts = append(artifacts, name)
+		default:
+			others = append(others, name)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return others, artifacts
+}
+
+// parts returns the number of parts of unfinished uploads in a gateway.
+func parts(gateway *s3test.Gateway) (n int) {
+	_ = filepath.WalkDir(filepath.Join(gateway.Dir, ".sgwtmp"), func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			n++
+		}
+		return nil // a part may be removed meanwhile
+	})
+	return n
 }
 
 // TestE2EStorageRoutes uploads, downloads, lists and removes files in object storage.
@@ -233,8 +255,19 @@ func TestE2EStorageTwoServers(t *testing.T) {
 		if _, text := harness.Request(t, "GET", second.URL+"/upload/speech/"+name, ""); text != string(speech) {
 			t.Errorf("download from the other server: %d bytes", len(text))
 		}
+		picture := ""
+		for _, g := range []*harness.Server{second, first} { // the worker is that of the second one
+			resp, text := harness.Request(t, "GET", g.URL+"/tasks/"+id+"/artifacts/waveform.png", "")
+			if !isPNG(text) || resp.StatusCode != http.StatusOK || picture != "" && text != picture {
+				t.Errorf("artifact: %d, %d bytes", resp.StatusCode, len(text))
+			}
+			picture = text
+		}
 	}
 	testutil.Eventually(t, "no record is left", func() bool { return len(objects(t, gateway)) == n })
+	if _, pictures := allObjects(t, gateway); len(pictures) != n {
+		t.Errorf("artifacts: %q", pictures)
+	}
 	if left, err := filepath.Glob(filepath.Join(elsewhere, "data/tmp/*")); err != nil || len(left) != 0 {
 		t.Errorf("copies of command tasks: %q, %v", left, err)
 	}

@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func scheduleSurvives(t *testing.T, span time.Duration) {
 		argv = ["true"]
 		schedule = "@every 1s"`)
 	broker := redistest.StartAOF(t).URL()
-	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file}
+	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file, "-upload-dir", filepath.Join(t.TempDir(), "uploads")}
 	first, second := harness.Start(t, t.TempDir(), flags...), harness.Start(t, t.TempDir(), flags...)
 	began := time.Now()
 	testutil.Eventually(t, "half of the time has passed", func() bool { return time.Since(began) > span/2 })

@@ -104,7 +104,7 @@ func (b *Bucket) first(ctx context.Context, prefix, after string, n int) (found 
 		}
 		object.Key = strings.TrimPrefix(object.Key, prefix)
 		// Others are of another program, or of the journal.
-		if object.Key > after && uploads.CheckName("any", strings.TrimSuffix(object.Key, "/")) == nil {
+		if object.Key > after && (b.opts.Replace || uploads.CheckName("any", strings.TrimSuffix(object.Key, "/")) == nil) {
 			found, at = append(found, object), append(at, returned)
 		}
 	}

@@ -69,7 +69,7 @@ func (w *writer) store(ctx context.Context, key string) (again bool, err error) 
 		switch {
 		case errStat == nil && info.UserMetadata[metaID] == w.id:
 			return false, nil
-		case errStat == nil:
+		case errStat == nil && !w.bucket.opts.Replace:
 			return false, exists
 		case errors.Is(errStat, uploads.ErrUnavailable):
 			return false, errStat
@@ -80,19 +80,30 @@ func (w *writer) store(ctx context.Context, key string) (again bool, err error) 
 	return false, err
 }
 
-// storeObject stores the object by one request. The service refuses that if there is one.
+// condition returns the options of the request that stores an object.
+func (b *Bucket) condition(metadata map[string]string) minio.PutObjectOptions {
+	if !b.opts.Replace {
+		return onlyNew(metadata)
+	}
+	o := verified()
+	o.UserMetadata = metadata
+	return o
+}
+
+// storeObject stores the object by one request. The service refuses that if there is one,
+// unless Options.Replace is set.
 func (w *writer) storeObject(ctx context.Context, key string) error {
 	b := w.bucket
 	if w.uploadID == "" {
 		ctx, end := b.operation(ctx, 0)
 		defer end()
 		_, err := b.client.PutObject(ctx, b.name, key, io.NewSectionReader(w.part.file, 0, w.part.size), w.part.size, "", w.sum,
-			onlyNew(map[string]string{metaID: w.id, metaSum: w.sum}))
+			b.condition(map[string]string{metaID: w.id, metaSum: w.sum}))
 		return failure(ctx, "store object", err)
 	}
 	ctx, end := b.operation(ctx, time.Duration(w.size()/completeRate)*time.Second)
 	defer end()
-	_, err := b.client.CompleteMultipartUpload(ctx, b.name, key, w.uploadID, w.parts(), onlyNew(nil))
+	_, err := b.client.CompleteMultipartUpload(ctx, b.name, key, w.uploadID, w.parts(), b.condition(nil))
 	return failure(ctx, "complete object", err)
 }
 

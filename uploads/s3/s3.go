@@ -11,7 +11,8 @@
 //	                      Publish ──► the last part, CompleteMultipartUpload
 //
 // PutObject and CompleteMultipartUpload have the condition If-None-Match: *, so an object
-// is never overwritten, and an object appears only when it is complete. Each object has the
+// is never overwritten (unless Options.Replace is set), and an object appears only when it is
+// complete. Each object has the
 // id of its upload in its metadata. So a request that was repeated because its response was
 // lost finds out whether it has succeeded.
 //
@@ -75,6 +76,10 @@ type Options struct {
 	// Retry is the time between two looks for records of files whose
 	// uploads.Options.Stored has not succeeded. Default 30 s.
 	Retry time.Duration
+	// Replace makes Publish replace an existing file, and List return names that
+	// uploads.CheckName refuses. It is for files other than uploads, whose names the caller
+	// checks. The service need not honour If-None-Match then.
+	Replace bool
 	// Transport sends the requests. Nil: a transport with the proxy settings of the
 	// environment.
 	Transport http.RoundTripper

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -267,5 +268,48 @@ func TestDiscardAborts(t *testing.T) {
 	}
 	if s.aborted != probes+1 || len(s.objects) != 0 {
 		t.Errorf("aborted %d, objects %v", s.aborted-probes, s.objects)
+	}
+}
+
+// With Options.Replace, files are replaced, also by a service without conditional writes,
+// and there is no test of the service.
+func TestReplace(t *testing.T) {
+	s := startService(t)
+	b := s.open(t, Options{Replace: true})
+	if err := b.Probe(t.Context()); err != nil || s.count("") != 0 {
+		t.Errorf("probe: %v, %d requests", err, s.count(""))
+	}
+	large := strings.Repeat("a", DefaultPartSize+1)
+	for _, text := range []string{"one", "two", large, "three"} {
+		s.hook(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("If-None-Match") != "" {
+				t.Errorf("%s has If-None-Match", r.Method)
+			}
+			return false
+		})
+		if _, err := putText(t.Context(), b, "a", text); err != nil {
+			t.Fatal(err)
+		}
+		want := text
+		if text == large {
+			want = large[:DefaultPartSize] // this service stores only the first part
+		}
+		f, err := b.Open(t.Context(), "d", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(f); string(got) != want || err != nil {
+			t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+		}
+	}
+	// A failed request leaves the old object, and is an error although there is an object.
+	s.hook(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut {
+			respond(w, http.StatusServiceUnavailable, "SlowDown")
+		}
+		return r.Method == http.MethodPut
+	})
+	if _, err := putText(t.Context(), b, "a", "four"); !errors.Is(err, uploads.ErrUnavailable) {
+		t.Errorf("put: %v", err)
 	}
 }

@@ -34,7 +34,8 @@ var errNotConditional = errors.New("the service ignores If-None-Match: * of PutO
 
 // Probe tests whether objects can be created and removed, and whether the service
 // honours If-None-Match, without which files could be overwritten. A service that is full
-// or cannot be reached is no error: the test is then made before the first upload.
+// or cannot be reached is no error: the test is then made before the first upload. With
+// Options.Replace, there is no test.
 func (b *Bucket) Probe(ctx context.Context) error {
 	_, err := b.streams(ctx)
 	if errors.Is(err, uploads.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) {
@@ -47,6 +48,9 @@ func (b *Bucket) Probe(ctx context.Context) error {
 // streams reports whether large files can be sent in parts. The first successful call
 // finds it out.
 func (b *Bucket) streams(ctx context.Context) (bool, error) {
+	if b.opts.Replace {
+		return true, nil
+	}
 	b.support.mu.Lock()
 	known, multipart := b.support.known, b.support.multipart
 	b.support.mu.Unlock()

@@ -70,7 +70,7 @@ func TestWrite(t *testing.T) {
 	database(t, filepath.Join(data, "app", "shop.db"), 5)
 	for path, content := range map[string]string{
 		"cookie-key": "secret", "artifacts/t1/plot.png": "plot", "uploads/d/e/a.txt": "first", "uploads/.incoming/X": "half",
-		"uploads/.resumable/Y": "half", "parts/Z": "half", "uploads/.pending/R": "{}\n", "jobs.db-turn": "",
+		"uploads/.resumable/Y": "half", "parts/Z": "half", "uploads/.pending/R": "{}\n", "uploads/.place": "id\n", "jobs.db-turn": "",
 		"app/notes-wal": "no database",
 	} {
 		writeFile(t, filepath.Join(data, path), content)

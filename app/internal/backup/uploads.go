@@ -17,6 +17,7 @@ const (
 	incomingFolder  = ".incoming"  // files that are being received
 	resumableFolder = ".resumable" // unfinished resumable uploads
 	pendingFolder   = ".pending"   // records of stored files whose tasks are not accepted yet
+	placeFile       = ".place"     // id of the folder, which a copy must not have
 )
 
 // copyUploads copies the stored files, and calls snapshot for the copy of the tasks: steps 1 to
@@ -57,6 +58,9 @@ func (u *uploadCopier) update(done func(name string, info fs.FileInfo)) error {
 	err := u.tree(func(name string, isDir bool) bool {
 		if isDir {
 			return name != incomingFolder && name != resumableFolder && name != pendingFolder
+		}
+		if name == placeFile {
+			return false
 		}
 		seen[name] = true
 		return !u.isCopied(name)

@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
-	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/uploads"
 )
@@ -110,7 +107,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		}
 		return jobs.NoRetry(failed)
 	}
-	if err := storeArtifacts(job, p.artifacts); err != nil {
+	if err := storeArtifacts(ctx, job, p.artifacts); err != nil {
 		return err
 	}
 	return job.Return(result{p.output.tail()})
@@ -142,46 +139,6 @@ func stringArgs(job *jobs.Job) ([]string, error) {
 		}
 	}
 	return all, nil
-}
-
-// storeArtifacts stores the files in dir as artifacts of the job. Anything other than a
-// regular file with a valid name is an error, so that nothing is lost silently.
-func storeArtifacts(job *jobs.Job, dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("read artifacts: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("read artifacts: %w", err)
-	}
-	defer root.Close() //nolint:errcheck // read only
-	for _, entry := range entries {
-		if !entry.Type().IsRegular() {
-			return jobs.NoRetry(fmt.Errorf("artifact %q is not a regular file", entry.Name()))
-		}
-		if err := copyFile(job, root, entry); err != nil {
-			return fmt.Errorf("store artifact %q: %w", entry.Name(), err)
-		}
-	}
-	return nil
-}
-
-func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
-	from, err := root.Open(entry.Name())
-	if err != nil {
-		return err
-	}
-	defer from.Close() //nolint:errcheck // read only
-	to, err := job.Artifact(entry.Name())
-	if errors.Is(err, artifacts.ErrName) {
-		return jobs.NoRetry(err)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	return errors.Join(err, to.Close())
 }
 
 // Uploads returns the command tasks that are started for uploaded files. The function of

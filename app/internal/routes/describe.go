@@ -135,6 +135,12 @@ func fileResponses() map[string]*openapi.Response {
 	}
 }
 
+// redirectable adds the response of a file in object storage.
+func redirectable(op openapi.Operation) openapi.Operation {
+	op.Responses["302"] = openapi.Empty("The file is in object storage, and -files-redirect is set.").With(map[string]string{"Location": "URL of the file, which is valid for a time."})
+	return op
+}
+
 // fileFields returns the header fields of a request for a file.
 func fileFields() []openapi.Parameter {
 	return []openapi.Parameter{

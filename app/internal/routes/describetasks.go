@@ -62,11 +62,11 @@ func taskReads() map[string][]openapi.Operation {
 			Responses:  map[string]*openapi.Response{"200": openapi.Body("The log.", textPlain, openapi.Text())},
 			Problems:   []int{404, 503},
 		}},
-		"GET /tasks/{id}/artifacts/{name}": {{
+		"GET /tasks/{id}/artifacts/{name}": {redirectable(openapi.Operation{
 			ID: "getTaskArtifact", Access: openapi.Read, Summary: "Get an artifact of a task", Description: "The names of the artifacts are in the task object.",
 			Parameters: append([]openapi.Parameter{taskID, openapi.Path("name", "Name of the file.")}, fileFields()...),
-			Responses:  fileResponses(), Problems: []int{404},
-		}},
+			Responses:  fileResponses(), Problems: []int{404, 503},
+		})},
 		"GET /tasks/{id}/watch": {withSocket(openapi.Operation{
 			ID: "watchTask", Access: openapi.Handshake, Summary: "Watch a task by WebSocket",
 			Description: "The server sends the task object, and sends it again after every change of state or progress. After the final state it closes the connection with code 1000.",

@@ -98,13 +98,12 @@ func putFile() openapi.Operation {
 }
 
 func getFile() openapi.Operation {
-	op := openapi.Operation{
+	op := redirectable(openapi.Operation{
 		Path: "/upload/{directory}/{filename}",
 		ID:   "getFile", Access: openapi.Read, Summary: "Get a stored file", Description: "Browsers save the file under its name and never display it.",
 		Parameters: append([]openapi.Parameter{fileDirectory, openapi.Path("filename", "Name of the file.")}, fileFields()...),
 		Responses:  fileResponses(), Problems: []int{400, 404, 503},
-	}
-	op.Responses["302"] = openapi.Empty("The file is in object storage, and -files-redirect is set.").With(map[string]string{"Location": "URL of the file, which is valid for a time."})
+	})
 	op.Responses["200"].Headers["Repr-Digest"] = openapi.Header{Description: "SHA-256 of the file (RFC 9530), if it is known.", Schema: openapi.Text()}
 	return op
 }

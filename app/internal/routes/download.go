@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -32,24 +33,18 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	}
 	describe(&ctx.Response.Header, filename)
 	info := f.Info()
-	v := validatorOf(info.Modified, info.Size)
-	switch {
-	case info.SHA256 != "":
-		v.etag = `"` + info.SHA256 + `"`
-	case info.Version != "":
-		v.etag = `"` + info.Version + `"`
-	}
+	v := fileValidator(info)
 	if r, ok := f.(uploads.Redirector); ok && u.redirect > 0 && ctx.IsGet() && v.precondition(&ctx.Request.Header) == 0 {
-		return errors.Join(u.redirectTo(ctx, r, filename), f.Close())
+		return errors.Join(redirectTo(ctx, r, u.redirect, filename), f.Close())
 	}
 	return send(ctx, f, info.Size, v)
 }
 
 // redirectTo redirects the client to the object storage. The URL in the response gives access
-// without the token for a time, so no cache may store it.
-func (u *uploadRoutes) redirectTo(ctx *fasthttp.RequestCtx, r uploads.Redirector, filename string) error {
+// without the token for the time valid, so no cache may store it.
+func redirectTo(ctx *fasthttp.RequestCtx, r uploads.Redirector, valid time.Duration, filename string) error {
 	h := &ctx.Response.Header
-	location, err := r.URL(ctx, u.redirect, string(h.ContentType()), attachment(filename))
+	location, err := r.URL(ctx, valid, string(h.ContentType()), attachment(filename))
 	if err != nil {
 		return err
 	}

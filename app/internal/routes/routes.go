@@ -37,7 +37,7 @@ type Deps struct {
 	// Schedules are the schedules of the application and of the tasks file.
 	Schedules []schedule.Periodic
 	Store     driver.Store
-	Artifacts *artifacts.Folder
+	Artifacts artifacts.Files // files of tasks
 	Uploads   *uploads.Store
 	// Static holds the files under /static/; nil for none.
 	Static *static.Folder
@@ -106,7 +106,7 @@ func All(d Deps) (all []server.Route) {
 // groupsOf returns the groups of the platform's routes that are on, with the routes and
 // their descriptions.
 func groupsOf(d Deps) []openapi.Group {
-	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
+	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, redirect: d.FilesRedirect, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	queues := &queueRoutes{store: d.Store}

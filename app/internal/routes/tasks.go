@@ -2,10 +2,6 @@ package routes
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"path"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -29,7 +25,8 @@ const (
 type taskRoutes struct {
 	client    *jobs.Client
 	store     jobs.Reader
-	artifacts *artifacts.Folder
+	artifacts artifacts.Files
+	redirect  time.Duration   // see Deps.FilesRedirect
 	leaving   context.Context //nolint:containedctx // of the process, not of a request
 	prefix    string          // path prefix of these routes
 }
@@ -82,40 +79,6 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 		task = next
 	}
 	return task, nil
-}
-
-// inline holds the content types of artifacts that browsers may display. They save all
-// others, so that an artifact cannot run scripts on this origin.
-var inline = map[string]string{
-	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
-	".wav": "audio/wav", ".mp3": "audio/mpeg", ".opus": "audio/ogg", ".ogg": "audio/ogg", ".flac": "audio/flac",
-	".txt": "text/plain; charset=utf-8", ".json": "application/json",
-}
-
-// artifact is GET /tasks/{id}/artifacts/{name}.
-func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
-	name := server.Param(ctx, "name")
-	f, err := t.artifacts.Open(server.Param(ctx, "id"), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return server.Fail(fasthttp.StatusNotFound, "no such artifact")
-	}
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		_ = f.Close()
-		return errors.Join(err, server.Fail(fasthttp.StatusNotFound, "no such artifact"))
-	}
-	h := &ctx.Response.Header
-	kind, show := inline[strings.ToLower(path.Ext(name))]
-	if !show {
-		kind = "application/octet-stream"
-		h.Set(fasthttp.HeaderContentDisposition, attachment(name))
-	}
-	h.SetContentType(kind)
-	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
-	return send(ctx, f, info.Size(), validatorOf(info.ModTime(), info.Size()))
 }
 
 // pause waits for d. If ctx is done first, it returns the cause.

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // validator holds the validators of a file's content (RFC 9110 section 8.8).
@@ -22,6 +23,18 @@ type validator struct {
 // validatorOf returns the validator of a file whose SHA-256 is not known.
 func validatorOf(modified time.Time, size int64) validator {
 	return validator{etag: fmt.Sprintf(`W/"%x-%x"`, modified.UnixNano(), size), modified: modified}
+}
+
+// fileValidator returns the validator of a stored file.
+func fileValidator(info uploads.Info) validator {
+	v := validatorOf(info.Modified, info.Size)
+	switch {
+	case info.SHA256 != "":
+		v.etag = `"` + info.SHA256 + `"`
+	case info.Version != "":
+		v.etag = `"` + info.Version + `"`
+	}
+	return v
 }
 
 func (v validator) weak() bool { return strings.HasPrefix(v.etag, "W/") }
