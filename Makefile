@@ -61,16 +61,16 @@ uninstall: ## remove the installed files, but not the configuration and the stat
 	@echo "left: $(DESTDIR)$(SYSCONF) and /var/lib/gale"
 
 test: ## all tests except the slow ones; under five minutes
-	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
+	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools /usr/bin/python3:python3 $(CLIENTS)
 	$(GO) test -parallel 4 -timeout 30m $(TEST_FLAGS) ./...
 	cd test/openapi && $(GO) test -timeout 30m $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
+	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools /usr/bin/python3:python3 $(CLIENTS)
 	$(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
 e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if missing
-	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
+	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 pip3:python3-pip npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd celery:celery,python3-celery,python3-redis redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
 		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 30m -v $(TEST_FLAGS) ./test/...
 	cd deploy/kubernetes && $(GO) test -count 1 .
@@ -139,7 +139,8 @@ docs: ## generate docs/reference/configuration.md from the flags
 	$(GO) run ./app/internal/reference > docs/reference/configuration.md.new
 	mv docs/reference/configuration.md.new docs/reference/configuration.md
 
-dist: ## build reproducible archives for linux/amd64 and linux/arm64 in dist/
+dist: ## build reproducible archives for linux/amd64 and linux/arm64, and the Python wheel, in dist/
+	.ci/need python3:python3
 	$(GO) run ./app/internal/dist
 
 rename-module: ## change the module path: make rename-module MODULE=example.com/you/gale

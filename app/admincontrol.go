@@ -49,16 +49,16 @@ func (a *admin) handleControl(mux *http.ServeMux, allow func(*http.Request) (int
 	add("/scale", func(ctx context.Context, r *http.Request) error {
 		var slots map[string]int
 		if err := json.NewDecoder(io.LimitReader(r.Body, 4<<10)).Decode(&slots); err != nil || len(slots) == 0 {
-			return badControl(`the body must be JSON, with the number of slots of each role, such as {"serve":4}`)
+			return controlError(`the body must be JSON, with the number of slots of each role, such as {"serve":4}`)
 		}
 		return a.master.Scale(ctx, slots)
 	})
 }
 
-// badControl is the error of a request that is not valid.
-type badControl string
+// controlError is the reason why a request is not valid.
+type controlError string
 
-func (b badControl) Error() string { return string(b) }
+func (b controlError) Error() string { return string(b) }
 
 func (a *admin) control(w http.ResponseWriter, r *http.Request, change func(context.Context, *http.Request) error) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
@@ -67,7 +67,7 @@ func (a *admin) control(w http.ResponseWriter, r *http.Request, change func(cont
 	if err == nil {
 		err = change(ctx, r)
 	}
-	_, bad := errors.AsType[badControl](err)
+	_, bad := errors.AsType[controlError](err)
 	switch {
 	case err == nil:
 		a.log.Info("admin endpoint changes the server", "request", r.URL.Path)

@@ -58,9 +58,8 @@ type state struct {
 	store     driver.Store
 	artifacts artifacts.Files
 	uploads   *uploads.Store
-	resumable *uploads.Store // unfinished resumable uploads: the same as uploads, unless that is object storage
-	bucket    *s3.Bucket     // object storage of uploads, or nil
-	temp      string         // parent of the temporary folders of command tasks; empty: the system's
+	bucket    *s3.Bucket // object storage of uploads, or nil
+	temp      string     // parent of the temporary folders of command tasks; empty: the system's
 }
 
 // openState opens the task store and the folders in -data.
@@ -102,9 +101,6 @@ func tempFolder(data string) (string, error) {
 func (s *state) close() (err error) {
 	if s.uploads != nil {
 		err = s.uploads.Close()
-	}
-	if s.resumable != nil && s.resumable != s.uploads {
-		err = errors.Join(err, s.resumable.Close())
 	}
 	if s.artifacts != nil {
 		err = errors.Join(err, s.artifacts.Close())

@@ -9,21 +9,22 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/s3"
+	"github.com/galeserver/gale/uploads/tus"
 )
 
 // artifactPrefix is the part of the prefix of -files for artifacts. uploads.CheckName accepts no
 // name that begins with a dot, so no uploaded file can be there.
 const artifactPrefix = ".artifacts"
 
-// openFiles opens the stores of uploaded files and of artifacts: the folder of -upload-dir,
-// and the object storage of -files, if it is set. The stores of uploaded files have the
-// options o.
+// openFiles opens the stores of uploaded files and of artifacts: the object storage of -files,
+// if it is set, or else folders. The store of uploaded files has the options o.
 func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Options) (err error) {
 	if c.Files == "" {
 		folder, err := artifacts.Open(filepath.Join(c.Data, "artifacts"))
@@ -32,7 +33,6 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 		}
 		s.artifacts = folder
 		s.uploads, err = uploads.Open(c.UploadDir, o)
-		s.resumable = s.uploads
 		return err
 	}
 	target, err := s3.Parse(c.Files)
@@ -57,14 +57,17 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 		return err
 	}
 	s.artifacts = artifacts.NewBucket(files.Backend())
-	unfinished := o
-	unfinished.Stored = nil // called by the store in which a complete upload is published
-	if s.resumable, err = uploads.Open(c.UploadDir, unfinished); err != nil {
-		return err
-	}
 	o.Pool = nil // it is for the disk, not for the network
 	s.uploads = uploads.New(s.bucket.Backend(), o)
 	return s.bucket.Probe(ctx)
+}
+
+// resumable returns the place of unfinished resumable uploads: nil is the folder of the store.
+func (s *state) resumable(rdb redis.UniversalClient) tus.Place {
+	if s.bucket == nil {
+		return nil
+	}
+	return s.bucket.Resumable(s.uploads, rdb)
 }
 
 // runFiles runs the background work of the stores until ctx ends.

@@ -18,7 +18,7 @@ type Platform struct {
 	// Links and redirects include it. The path /healthz and the admin endpoint do not
 	// change.
 	Prefix string
-	// Off lists the groups of routes that are switched off: uploads, tus, tasks,
+	// Off lists the groups of routes that are switched off: uploads, tus, tasks, workers,
 	// channels, console, static, openapi.
 	Off []string
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server"
@@ -62,8 +63,13 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
+	workers := workerapi.New(s.store, starter.Client, workerapi.Options{
+		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
+	})
+	starter.Client.Announced = workers.Directory()
+	defer context.AfterFunc(ctx, workers.Drain)()
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
+		Workers: workers, Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
 		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
 		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
@@ -81,8 +87,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStatic()) }()
-	d.Resumable, err = tus.New(s.resumable, tus.Options{
-		Files: s.uploads, Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
+	d.Resumable, err = tus.New(s.uploads, tus.Options{
+		Place: s.resumable(services.redis), Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -133,7 +139,7 @@ func runServer(ctx context.Context, child process, log *slog.Logger, srv *server
 		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run,
 	}
 	upper = append(upper, own...)
-	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}
+	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run, d.Workers.Run}
 	for _, p := range pools {
 		lower = append(lower, p.Run)
 	}

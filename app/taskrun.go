@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/workerapi"
 )
 
 // Exit statuses of "tasks run", in addition to 0 for success and 1 for failed.
@@ -44,14 +46,16 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 		return err
 	}
 	d, err := tasks.Lookup(r.words[0])
-	if err != nil {
+	if errors.Is(err, jobs.ErrUnknownTask) { // Enqueue finds it if a worker has announced it
+		d = jobs.Definition{Name: r.words[0], Args: anyArgs(len(r.words) - 1)}
+	} else if err != nil {
 		return err
 	}
 	args, err := encodeArgs(d, r.words[1:])
 	if err != nil {
 		return err
 	}
-	client := jobs.Client{Store: r.store, Tasks: tasks}
+	client := jobs.Client{Store: r.store, Tasks: tasks, Announced: workerapi.NewDirectory(r.store)}
 	n := jobs.NewTask{Name: d.Name, Args: args, Kwargs: json.RawMessage(r.opt.Kwargs), Queue: r.opt.Query.Queue}
 	task, _, err := client.Enqueue(ctx, n)
 	if err != nil {
@@ -82,6 +86,9 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	}
 	return nil
 }
+
+// anyArgs describes arguments of which no type is known.
+func anyArgs(n int) []jobs.Arg { return make([]jobs.Arg, n) }
 
 // encodeArgs encodes command-line arguments as the JSON array of a task's arguments. An
 // argument that is not a string is taken as JSON. If it is not valid JSON, it is encoded

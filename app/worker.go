@@ -14,6 +14,7 @@ import (
 	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
@@ -53,7 +54,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err != nil {
 		return err
 	}
-	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}, blocking
+	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Announced: workerapi.NewDirectory(s.store), Meter: counters.Tasks}, blocking
 	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
 		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}
@@ -84,5 +85,8 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
 	}
-	return runLayers(ctx, upper, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	claim := func(ctx context.Context) error {
+		return workerapi.KeepClaim(ctx, s.store, child.Owner(), workerapi.ClaimOf(tasks, c.Queues), log)
+	}
+	return runLayers(ctx, append(upper, claim), lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

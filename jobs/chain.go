@@ -31,11 +31,11 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	if chain[0].Immutable || chain[0].Results != "" {
 		return nil, false, fmt.Errorf("%w: the first task of a chain cannot be immutable or have results: no result precedes it", ErrOption)
 	}
-	next, err := c.chainMessage(chain)
+	next, err := c.chainMessage(ctx, chain)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := c.complete(&head); err != nil {
+	if err := c.Complete(ctx, &head); err != nil {
 		return nil, false, fmt.Errorf("chain[0]: %w", err)
 	}
 	if next != nil {
@@ -68,9 +68,9 @@ func chainDigest(chain []Link) (string, error) {
 
 // chainMessage returns the tasks of a chain after the first one, each nested in the one
 // before it, or nil if there are none.
-func (c *Client) chainMessage(chain []Link) (next *message, err error) {
+func (c *Client) chainMessage(ctx context.Context, chain []Link) (next *message, err error) {
 	for i := len(chain) - 1; i > 0; i-- {
-		m, err := c.message(chain[i], chain[i-1].results())
+		m, err := c.message(ctx, chain[i], chain[i-1].results())
 		if err == nil && next != nil {
 			err = m.follow(next, chain[i+1].Immutable)
 		}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +21,10 @@ type Client struct {
 	// have the definitions: then any name and any arguments are accepted. A task that no
 	// worker can run stays in its queue until a worker with its definition starts.
 	Tasks *Registry
-	Meter meter.Meter // counts enqueued tasks; default NoMeter
+	// Announced finds the tasks that are not in Tasks because their handlers are in other
+	// programs. Nil: there are none.
+	Announced Announced
+	Meter     meter.Meter // counts enqueued tasks; default NoMeter
 }
 
 // MaxRetries is the largest NewTask.MaxRetries. Stores keep at least as many failures
@@ -49,7 +53,7 @@ const MaxHeaders = 8 << 10
 // with the same id, so set n.ID if you want to retry.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
 	given := n
-	if err := c.complete(&n); err != nil {
+	if err := c.Complete(ctx, &n); err != nil {
 		return nil, false, err
 	}
 	return c.store(ctx, n, given)
@@ -89,7 +93,7 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		if n.Unique != "" {
 			return "", false, fmt.Errorf("group[%d]: %w: a member cannot be unique", i, ErrOption)
 		}
-		if err := c.complete(&n); err != nil {
+		if err := c.Complete(ctx, &n); err != nil {
 			return "", false, fmt.Errorf("group[%d]: %w", i, err)
 		}
 		members[i] = n
@@ -102,7 +106,7 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		}
 		err := g.Results.Check()
 		if err == nil {
-			err = c.completeWithResults(&callback, incomingOf(g.Immutable, g.Results, len(g.Members)))
+			err = c.completeWithResults(ctx, &callback, incomingOf(g.Immutable, g.Results, len(g.Members)))
 		}
 		if err != nil {
 			return "", false, fmt.Errorf("callback: %w", err)
@@ -147,30 +151,70 @@ func (c *Client) count(n NewTask) {
 	}
 }
 
-// complete checks a task and sets the fields that were left out to their defaults.
-func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, incoming{}) }
+// Complete checks a task and sets the fields that were left out to their defaults, as
+// Enqueue does before it passes the task to the store.
+func (c *Client) Complete(ctx context.Context, n *NewTask) error {
+	return c.completeWithResults(ctx, n, incoming{})
+}
 
-// completeWithResults is complete for a task to whose arguments the results of other
+// completeWithResults is Complete for a task to whose arguments the results of other
 // tasks will be added.
-func (c *Client) completeWithResults(n *NewTask, results incoming) error {
-	if err := c.completeTask(n, results); err != nil {
+func (c *Client) completeWithResults(ctx context.Context, n *NewTask, results incoming) error {
+	if err := c.completeTask(ctx, n, results); err != nil {
 		return err
 	}
-	if err := c.setLinks(n); err != nil {
+	if err := c.setLinks(ctx, n); err != nil {
 		return err
 	}
 	return n.setFollowers()
 }
 
 // completeTask is completeWithResults without the links.
-func (c *Client) completeTask(n *NewTask, results incoming) error {
-	d := Definition{Keywords: true} // of a program without the definitions
-	if c.Tasks != nil {
-		var err error
-		if d, err = c.Tasks.Lookup(n.Name); err != nil {
-			return err
+func (c *Client) completeTask(ctx context.Context, n *NewTask, results incoming) error {
+	if c.Tasks == nil { // of a program without the definitions
+		return Definition{Keywords: true}.completeTask(n, results)
+	}
+	d, err := c.Tasks.Lookup(n.Name)
+	if err == nil {
+		return d.completeTask(n, results)
+	}
+	return c.completeForeign(ctx, n, results, err)
+}
+
+// completeForeign completes a task that is not in Tasks. It returns unknown if no worker has
+// announced the task. One definition that accepts the arguments is enough: while a program
+// is replaced by a new version, both run.
+func (c *Client) completeForeign(ctx context.Context, n *NewTask, results incoming, unknown error) error {
+	err := unknown
+	for _, fresh := range []bool{false, true} { // a definition may be newer than the first result
+		var all []Definition
+		if c.Announced != nil && ValidID(n.Name) {
+			var failed error
+			if all, failed = c.Announced.Announced(ctx, n.Name, fresh); failed != nil {
+				return failed
+			}
+		}
+		err = unknown
+		for i, d := range all {
+			each := *n
+			refused := d.completeTask(&each, results)
+			if refused == nil {
+				*n = each
+				return nil
+			}
+			if i == 0 {
+				err = refused
+			}
 		}
 	}
+	if n.WaitForWorker && errors.Is(err, ErrUnknownTask) {
+		return Definition{Name: n.Name, foreign: new(foreign)}.completeTask(n, results)
+	}
+	return err
+}
+
+// completeTask checks a task and sets the fields that were left out to the defaults of d.
+func (d Definition) completeTask(n *NewTask, results incoming) error {
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
 	if !ValidID(n.ID) {
@@ -186,10 +230,16 @@ func (c *Client) completeTask(n *NewTask, results incoming) error {
 	if err := n.checkOptions(time.Now()); err != nil {
 		return err
 	}
-	if d.Keywords && len(kwargs) > 0 {
+	if d.foreign != nil {
+		if err := d.checkForeign(given, kwargs, results); err != nil {
+			return err
+		}
+	}
+	keywords := d.Keywords || d.foreign != nil
+	if keywords && len(kwargs) > 0 {
 		return nil
 	}
-	if n.Kwargs = nil; d.Keywords {
+	if n.Kwargs = nil; keywords {
 		return nil
 	}
 	n.Args, err = d.storedArgs(given, kwargs, results)

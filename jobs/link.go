@@ -44,7 +44,7 @@ func (c *Client) EnqueueAfter(ctx context.Context, l Link, results []json.RawMes
 		return nil, false, fmt.Errorf("%w: use EnqueueGroup for a group", ErrOption)
 	}
 	n, given := l.NewTask, l.NewTask
-	if err := c.completeWithResults(&n, incomingOf(l.Immutable, l.Results, len(results))); err != nil {
+	if err := c.completeWithResults(ctx, &n, incomingOf(l.Immutable, l.Results, len(results))); err != nil {
 		return nil, false, err
 	}
 	if !l.Immutable {
@@ -56,7 +56,7 @@ func (c *Client) EnqueueAfter(ctx context.Context, l Link, results []json.RawMes
 }
 
 // setLinks turns Link and LinkError into Signature.
-func (c *Client) setLinks(n *NewTask) error {
+func (c *Client) setLinks(ctx context.Context, n *NewTask) error {
 	if len(n.Link)+len(n.LinkError) == 0 {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (c *Client) setLinks(n *NewTask) error {
 		return fmt.Errorf("%w: a task has either Signature or links", ErrOption)
 	}
 	m := &message{UUID: n.ID, Name: n.Name}
-	if err := c.addLinks(m, *n); err != nil {
+	if err := c.addLinks(ctx, m, *n); err != nil {
 		return err
 	}
 	n.Link, n.LinkError = nil, nil
@@ -75,9 +75,9 @@ func (c *Client) setLinks(n *NewTask) error {
 }
 
 // addLinks adds the links of n to its message.
-func (c *Client) addLinks(m *message, n NewTask) error {
+func (c *Client) addLinks(ctx context.Context, m *message, n NewTask) error {
 	for i, l := range n.Link {
-		next, err := c.message(l, 1)
+		next, err := c.message(ctx, l, 1)
 		if err != nil {
 			return fmt.Errorf("link[%d]: %w", i, err)
 		}
@@ -87,7 +87,7 @@ func (c *Client) addLinks(m *message, n NewTask) error {
 		if l.Group != nil || l.Results != "" {
 			return fmt.Errorf("link_error[%d]: %w: it cannot be a group or have results", i, ErrOption)
 		}
-		next, err := c.message(l, 1)
+		next, err := c.message(ctx, l, 1)
 		if err != nil {
 			return fmt.Errorf("link_error[%d]: %w", i, err)
 		}
@@ -114,12 +114,12 @@ func (n *NewTask) follow(next *message, immutable bool) error {
 // message checks a follower, sets its defaults and returns it in the form in which the task
 // before it stores it. results is the number of results that it gets, unless it is
 // immutable.
-func (c *Client) message(l Link, results int) (*message, error) {
+func (c *Client) message(ctx context.Context, l Link, results int) (*message, error) {
 	if err := l.Results.Check(); err != nil {
 		return nil, err
 	}
 	if l.Group != nil {
-		return c.groupMessage(l, results)
+		return c.groupMessage(ctx, l, results)
 	}
 	switch {
 	case !l.RunAt.IsZero() || !l.Expires.IsZero():
@@ -130,19 +130,19 @@ func (c *Client) message(l Link, results int) (*message, error) {
 		return nil, fmt.Errorf("%w: a task that follows another one cannot have a Signature", ErrOption)
 	}
 	given := l.NewTask
-	if err := c.completeTask(&l.NewTask, incomingOf(l.Immutable, l.Results, results)); err != nil {
+	if err := c.completeTask(ctx, &l.NewTask, incomingOf(l.Immutable, l.Results, results)); err != nil {
 		return nil, err
 	}
 	l.restoreNone(given)
 	m, err := l.message()
 	if err == nil {
-		err = c.addLinks(m, given)
+		err = c.addLinks(ctx, m, given)
 	}
 	return m, err
 }
 
 // groupMessage is message for a group.
-func (c *Client) groupMessage(l Link, results int) (*message, error) {
+func (c *Client) groupMessage(ctx context.Context, l Link, results int) (*message, error) {
 	g := l.Group
 	if n := len(g.Members); n == 0 || n > MaxMembers {
 		return nil, fmt.Errorf("%w: the group has %d members; a group has 1 to %d", ErrOption, n, MaxMembers)
@@ -152,7 +152,7 @@ func (c *Client) groupMessage(l Link, results int) (*message, error) {
 	}
 	m := &message{UUID: cmp.Or(g.ID, NewID())}
 	for i, n := range g.Members {
-		member, err := c.message(Link{NewTask: n, Immutable: l.Immutable, Results: l.Results}, results)
+		member, err := c.message(ctx, Link{NewTask: n, Immutable: l.Immutable, Results: l.Results}, results)
 		if err != nil {
 			return nil, fmt.Errorf("group[%d]: %w", i, err)
 		}
@@ -164,7 +164,7 @@ func (c *Client) groupMessage(l Link, results int) (*message, error) {
 	if g.Callback == nil {
 		return m, nil
 	}
-	callback, err := c.message(Link{NewTask: *g.Callback, Immutable: g.Immutable, Results: g.Results}, len(g.Members))
+	callback, err := c.message(ctx, Link{NewTask: *g.Callback, Immutable: g.Immutable, Results: g.Results}, len(g.Members))
 	if err != nil {
 		return nil, fmt.Errorf("callback: %w", err)
 	}

@@ -76,8 +76,9 @@ type Definition struct {
 	// Rate limits how many attempts start, over all workers of the store.
 	Rate Rate
 
-	input   *input // input type of a typed task, see Define; nil for all others
-	invalid error  // fault in the call of Define, reported by NewRegistry
+	input   *input   // input type of a typed task, see Define; nil for all others
+	foreign *foreign // arguments of a task of another program, see Foreign; nil for all others
+	invalid error    // fault in the call of Define, reported by NewRegistry
 }
 
 // Registry holds the definitions of a program by name. It cannot be changed.

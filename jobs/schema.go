@@ -44,8 +44,15 @@ type valueSchema struct {
 
 // Schema returns a JSON Schema (draft 2020-12,
 // https://json-schema.org/draft/2020-12/schema) of the arguments, an array by position. It
-// returns an error if a Default cannot be encoded as JSON.
+// returns an error if a Default cannot be encoded as JSON. For a task of another program it
+// returns the schema that was announced, or {} if there was none.
 func (d Definition) Schema() (json.RawMessage, error) {
+	if d.foreign != nil {
+		if d.foreign.schema == nil {
+			return json.RawMessage("{}"), nil
+		}
+		return d.foreign.text, nil
+	}
 	text, err := json.Marshal(d.schema())
 	if err != nil {
 		return nil, fmt.Errorf("encode the schema of task %s: %w", d.Name, err)

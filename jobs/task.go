@@ -98,6 +98,16 @@ type Task struct {
 	Digest string `json:"-"`
 	// Aborted is true if CancelWorkflow has cancelled the workflow of the task.
 	Aborted bool `json:"-"`
+	// Ended are the newest leases that have ended their attempts themselves, if their
+	// workers are in other programs; see driver.Remote.
+	Ended []EndedLease `json:"-"`
+}
+
+// EndedLease is a lease that has ended its attempt itself.
+type EndedLease struct {
+	Attempt int    `json:"attempt"`
+	Owner   string `json:"owner"`
+	State   State  `json:"state"` // state of the task after that
 }
 
 // WorkflowID returns the id of the workflow to which the task belongs, or "".
@@ -160,6 +170,9 @@ type NewTask struct {
 	// Digest identifies the content of the workflow that starts with this task. A workflow
 	// with the same ID and another Digest is refused. Client.EnqueueChain sets it.
 	Digest string
+	// WaitForWorker accepts a name that no definition has. The task waits until a worker
+	// announces it. Only a Client uses this field.
+	WaitForWorker bool `json:"-"`
 }
 
 // NoRetries and NoTimeout mean no retries and no time limit in NewTask.MaxRetries and

@@ -75,8 +75,7 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 		if err != nil {
 			return fmt.Errorf("stat file to resume: %w", err)
 		}
-		state, ok := u.hash.(encoding.BinaryUnmarshaler)
-		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.HashState) != nil) {
+		if u.resumeHash(m) != nil {
 			// The state may have been saved by another version of Go. Compute it again.
 			u.hash = sha256.New()
 			if n, err := io.Copy(u.hash, io.NewSectionReader(f, 0, m.Size)); err != nil || n != m.Size {
@@ -94,6 +93,33 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 	}
 	u.startMetering()
 	return u, nil
+}
+
+// ResumeWriter continues an upload from the checkpoint m on a Writer that has the bytes before
+// it. Options.Stored gets id. It fails if the state of the hash was saved by a version of Go
+// with another format.
+func (s *Store) ResumeWriter(id string, w Writer, m Checkpoint) (*Upload, error) {
+	u := &Upload{store: s, id: id, hash: sha256.New(), size: m.Size, file: w}
+	if err := u.resumeHash(m); err != nil {
+		return nil, err
+	}
+	u.startMetering()
+	return u, nil
+}
+
+// resumeHash sets the state of the hash.
+func (u *Upload) resumeHash(m Checkpoint) error {
+	if m.Size == 0 {
+		return nil
+	}
+	state, ok := u.hash.(encoding.BinaryUnmarshaler)
+	if !ok {
+		return errors.New("resume upload: the hash has no state that can be set")
+	}
+	if err := state.UnmarshalBinary(m.HashState); err != nil {
+		return fmt.Errorf("resume upload: %w", err)
+	}
+	return nil
 }
 
 // Checkpoint returns the position after the last byte written. Before a Checkpoint is

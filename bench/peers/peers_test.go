@@ -66,6 +66,7 @@ func BenchmarkNoop(b *testing.B) {
 	peers := []peer{
 		{"gale on Redis Streams", galeRedis, noops},
 		{"gale on SQLite", galeSQLite, noops},
+		{"gale on SQLite, Python worker", galePython, noops / 2},
 		{"machinery, its Redis broker", machineryRedis, noops},
 		{"asynq", asynqRedis, noops},
 		{"celery, results kept, late acks", celeryKeeps, noops / 10},

@@ -22,7 +22,7 @@ func Each(t *testing.T, test func(t *testing.T, address string)) {
 }
 
 // Open makes a client that is closed at the end of the test.
-func Open(t *testing.T, address string) redis.UniversalClient {
+func Open(t testing.TB, address string) redis.UniversalClient {
 	t.Helper()
 	c, err := redisdb.Open(address, redisdb.Options{})
 	if err != nil {

@@ -32,6 +32,8 @@ type Store interface {
 	jobs.Store
 	Leaser
 	Recorder
+	Remote
+	Keeper
 	Gauger
 	Marker
 	// Close releases the store. Current leases stay valid until they expire.
@@ -54,6 +56,10 @@ type Depth struct {
 	Dead      int           `json:"dead"`      // dead letters
 	Oldest    time.Duration `json:"-"`         // time since the oldest waiting task became due; 0 if none waits
 	Paused    bool          `json:"paused"`    // true if no tasks are leased from the queue
+
+	// Unclaimed counts the waiting tasks that no live worker can run. The store leaves it
+	// zero; see workerapi.Directory.
+	Unclaimed int `json:"unclaimed,omitempty"`
 
 	// Broken is the reason why the store cannot serve the queue; empty if it can.
 	Broken string `json:"broken,omitempty"`

@@ -65,6 +65,8 @@ func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 		{"Rate", rateChecks},
 		{"Log", logChecks},
 		{"Text", textChecks},
+		{"Remote", remoteChecks},
+		{"Record", recordChecks},
 		{"Close", closeChecks},
 	} {
 		t.Run(g.name, func(t *testing.T) {

@@ -75,6 +75,7 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 		MaxRetries: int(f.number("retries")), Signature: f.raw("sig"), Group: f.text("group"),
 		Workflow: f.text("workflow"), Digest: f.text("digest"), Aborted: f.text("aborted") != "",
 	}
+	t.Ended = decodeEnded(f.text("ended"))
 	if v := f.text("followers"); v != "" {
 		t.Followers = strings.Fields(v)
 	}
@@ -90,6 +91,19 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	}
 	t.Repair()
 	return t, nil
+}
+
+// decodeEnded decodes the leases that end.lua has stored, one in each line.
+func decodeEnded(text string) (all []jobs.EndedLease) {
+	for line := range strings.Lines(text) {
+		attempt, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		state, owner, _ := strings.Cut(rest, " ")
+		n, err := strconv.Atoi(attempt)
+		if err == nil {
+			all = append(all, jobs.EndedLease{Attempt: n, Owner: owner, State: jobs.State(state)})
+		}
+	}
+	return all
 }
 
 // fields is a decoded hash. err is the error of the first value that could not be decoded.

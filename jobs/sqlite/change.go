@@ -66,7 +66,7 @@ func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n in
 // cancel ends a task as cancelled. The task is dead or has not ended.
 func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true // the owner of a suspect may lease another one now
-	err := t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,
+	err := t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ?, result = NULL WHERE seq = ?`,
 		t.now.UnixMicro(), reason, r.seq)
 	if err != nil {
 		return err

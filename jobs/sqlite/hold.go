@@ -43,10 +43,7 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*dri
 // Release implements driver.Leaser. The task is due at once. Its due time is its RunAt again,
 // so it comes before tasks that became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
-	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
-		tx.due = true
-		return tx.changeHeld(ctx, l, `state = 'queued', due = run_at`)
-	})
+	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error { return tx.release(ctx, l) })
 	if err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
 	}
@@ -85,7 +82,7 @@ func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 // late call of the worker that had this lease does not match it.
 func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true
-	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', due = ?, lost = ? WHERE seq = ?`,
+	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', result = NULL, due = ?, lost = ? WHERE seq = ?`,
 		due, r.lost, r.seq)
 }
 

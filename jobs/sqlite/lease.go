@@ -229,7 +229,7 @@ func (t *tx) startAttempts(ctx context.Context, rows []*row, owner string) ([]*d
 		task, started := &r.task, fromMicro(now)
 		task.Version++
 		task.Attempts++
-		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.StateRunning, owner, &started, 0, ""
+		task.State, task.Worker, task.Started, task.Progress, task.Note, task.Result = jobs.StateRunning, owner, &started, 0, "", nil
 		seqs[i], t.rows[r.seq] = r.seq, task.Version
 		leases[i] = &driver.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
 	}
@@ -239,7 +239,7 @@ func (t *tx) startAttempts(ctx context.Context, rows []*row, owner string) ([]*d
 	}
 	return leases, t.exec(ctx, `
 		UPDATE tasks SET version = version + 1, state = 'running', attempts = attempts + 1, due = ?, worker = ?,
-			started = ?, progress = 0, note = '', excused = 0
+			started = ?, progress = 0, note = '', result = NULL, excused = 0
 		WHERE seq IN (SELECT value FROM json_each(?))`, until, owner, now, list)
 }
 

@@ -18,6 +18,12 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil || !counts {
 		return false, err
 	}
+	return t.addLost(ctx, r)
+}
+
+// addLost counts a lost lease of a task.
+func (t *tx) addLost(ctx context.Context, r *row) (dead bool, err error) {
+	task := &r.task
 	r.lost++
 	if r.lost < t.opts.MaxLost {
 		return false, t.exec(ctx, `UPDATE tasks SET lost = ? WHERE seq = ?`, r.lost, r.seq)
@@ -31,7 +37,7 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	t.opts.Meter.Count(meter.EventDead, task.Name, task.Queue)
 	t.rows[r.seq] = task.Version + 1
 	err = t.exec(ctx, `
-		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
+		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, result = NULL, lost = ?, finished = ?, error = ?, failures = ?
 		WHERE seq = ?`, r.lost, t.now.UnixMicro(), reason, failures, r.seq)
 	if err != nil {
 		return true, err

@@ -27,7 +27,7 @@ const (
 // tables. A released migration must not be changed. After each migration, processes of the
 // previous version must still be able to use the file, because during a reload old
 // children have it open.
-var migrations = []string{schema1, schema2, schema3, schema4}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -147,6 +147,19 @@ const schema4 = `
 ALTER TABLE tasks ADD COLUMN kwargs TEXT;  -- JSON; NULL for a task that takes arguments by position
 ALTER TABLE tasks ADD COLUMN headers TEXT; -- JSON
 ALTER TABLE groups ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- id of the chain of which it is a part
+`
+
+// schema5 adds the leases that have ended their attempts themselves, and records.
+const schema5 = `
+ALTER TABLE tasks ADD COLUMN ended TEXT; -- JSON; NULL if there are none
+CREATE TABLE records (
+	kind  TEXT    NOT NULL,
+	key   TEXT    NOT NULL,
+	value BLOB    NOT NULL,
+	until INTEGER NOT NULL,
+	PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX records_until ON records (until);
 `
 
 // dsn returns the path as a URI, which escapes all characters. SQLite must not create the

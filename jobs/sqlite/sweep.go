@@ -39,7 +39,12 @@ func (t *tx) sweep(ctx context.Context) error {
 	}
 	uniques, err := t.change(ctx, `DELETE FROM uniques WHERE (name, key) IN (
 		SELECT name, key FROM uniques INDEXED BY uniques_until WHERE until <= ? ORDER BY until LIMIT ?)`, t.now.UnixMicro(), sweepLimit)
-	if err == nil && max(tasks, groups, uniques) < sweepLimit {
+	if err != nil {
+		return err
+	}
+	records, err := t.change(ctx, `DELETE FROM records WHERE (kind, key) IN (
+		SELECT kind, key FROM records INDEXED BY records_until WHERE until <= ? ORDER BY until LIMIT ?)`, t.now.UnixMicro(), sweepLimit)
+	if err == nil && max(tasks, groups, uniques, records) < sweepLimit {
 		t.swept = t.now // otherwise the next transaction continues the sweep
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
 	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted,
-	kwargs, headers`
+	kwargs, headers, ended`
 
 // row is a stored task.
 type row struct {
@@ -34,13 +34,13 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	t := &r.task
 	var runAt, created int64
 	var started, finished sql.Null[int64]
-	var artifacts, failures, followers []byte
+	var artifacts, failures, followers, ended []byte
 	var group sql.Null[string]
 	err := rows.Scan(&r.seq, &t.Version, &r.lost, &t.ID, &t.Queue, &t.Name, &t.State, &runAt, &created,
 		&started, &finished, &t.Timeout, &t.MaxRetries, &t.Attempts, &t.Worker, &t.Progress, &t.Note,
 		&t.Error, &artifacts, &failures, (*[]byte)(&t.Result), (*[]byte)(&t.Args), &t.Signature,
 		&r.member.group, &r.member.place, &group, &r.expires,
-		&t.Workflow, &followers, &t.Digest, &t.Aborted, (*[]byte)(&t.Kwargs), (*[]byte)(&t.Headers))
+		&t.Workflow, &followers, &t.Digest, &t.Aborted, (*[]byte)(&t.Kwargs), (*[]byte)(&t.Headers), &ended)
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,14 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	if t.State == jobs.StateQueued && t.RunAt.After(now) {
 		t.State = jobs.StateScheduled
 	}
-	if followers != nil {
-		if err := json.Unmarshal(followers, &t.Followers); err != nil {
+	for _, list := range []struct {
+		text []byte
+		into any
+	}{{followers, &t.Followers}, {ended, &t.Ended}} {
+		if list.text == nil {
+			continue
+		}
+		if err := json.Unmarshal(list.text, list.into); err != nil {
 			return fmt.Errorf("decode task %s: %w", t.ID, err)
 		}
 	}

@@ -77,6 +77,31 @@ func FreePort(t *testing.T) string {
 // ends with the test.
 func StartNginx(t *testing.T, locations string) (url string) {
 	t.Helper()
+	return startNginx(t, "", locations)
+}
+
+// StartBalancer starts an nginx that sends requests to the servers with these addresses in turn,
+// without regard to the client. It does not buffer bodies. It returns its URL.
+func StartBalancer(t *testing.T, addresses ...string) (url string) {
+	t.Helper()
+	servers := ""
+	for _, address := range addresses {
+		servers += "server " + address + " max_fails=0; "
+	}
+	return startNginx(t, "upstream servers { "+servers+"}", `
+		client_max_body_size 0;
+		location / {
+			proxy_pass http://servers;
+			proxy_http_version 1.1;
+			proxy_request_buffering off;
+			proxy_set_header Host $http_host;
+			proxy_set_header X-Forwarded-For $remote_addr;
+		}
+`)
+}
+
+func startNginx(t *testing.T, upstream, locations string) (url string) {
+	t.Helper()
 	dir, own := t.TempDir(), FreePort(t)
 	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;
 events {}
@@ -84,12 +109,13 @@ http {
 	access_log off;
 	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
 	map $http_upgrade $gale_connection { default upgrade; "" ""; }
+	%[4]s
 	server {
 		listen 127.0.0.1:%[2]s;
 %[3]s
 	}
 }
-`, dir, own, locations)
+`, dir, own, locations, upstream)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ func decode(t *testing.T, text []byte) (d document) {
 func TestDocumentIsValid(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]app.Platform{
-		"all": {}, "prefix": {Prefix: "/-"}, "few": {Off: []string{"uploads", "tus", "tasks", "channels", "console", "static"}},
+		"all": {}, "prefix": {Prefix: "/-"}, "few": {Off: []string{"uploads", "tus", "tasks", "workers", "channels", "console", "static"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

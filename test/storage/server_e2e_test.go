@@ -44,7 +44,8 @@ func hexSum(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// objects returns the paths of the objects of a gateway, without artifacts.
+// objects returns the paths of the objects of a gateway, without artifacts, and without the states of
+// resumable uploads, which are kept for an hour.
 func objects(t *testing.T, gateway *s3test.Gateway) (all []string) {
 	t.Helper()
 	all, _ = allObjects(t, gateway)
@@ -57,7 +58,7 @@ func allObjects(t *testing.T, gateway *s3test.Gateway) (others, artifacts []stri
 	err := filepath.WalkDir(gateway.Dir, func(path string, e fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(gateway.Dir, path)
 		switch {
-		case err != nil || e.IsDir() || strings.HasPrefix(name, ".sgwtmp"):
+		case err != nil || e.IsDir() || strings.HasPrefix(name, ".sgwtmp") || strings.Contains(name, "/.resumable/state/"):
 		case strings.Contains(name, "/.artifacts/"):
 			artifacts = append(artifacts, name)
 		default:
@@ -221,6 +222,7 @@ func TestE2EStorageResumable(t *testing.T) {
 		}
 		conn.Close()
 	}
+	testutil.Eventually(t, "the parts of the upload are removed", func() bool { return len(objects(t, gateway)) <= 3 })
 	if got := objects(t, gateway); len(got) != 3 {
 		t.Errorf("objects: %q", got)
 	}

@@ -36,12 +36,22 @@ func (w *writer) Publish(ctx context.Context, directory, filename string) error 
 	if err != nil {
 		return err
 	}
+	err = w.bucket.publish(ctx, key, w.id, w.ended, func() error { return w.storeObject(ctx, key) })
+	if err == nil {
+		w.uploadID = "" // nothing is left to abort
+	}
+	return err
+}
+
+// publish stores the object of the upload id by calling store, unless there is another one. ended is
+// the time of Finish.
+func (b *Bucket) publish(ctx context.Context, key, id string, ended time.Time, store func() error) (err error) {
 	for range conflicts {
-		if time.Since(w.ended) > maxPublishDelay {
+		if time.Since(ended) > maxPublishDelay {
 			return fmt.Errorf("store object: %w: the process was stopped too long", uploads.ErrUnavailable)
 		}
 		var again bool
-		if again, err = w.store(ctx, key); !again {
+		if again, err = b.tryPublish(ctx, key, id, store); !again {
 			break
 		}
 		select {
@@ -53,23 +63,22 @@ func (w *writer) Publish(ctx context.Context, directory, filename string) error 
 	return err
 }
 
-// store makes one attempt to store the object. again is true if another one may succeed.
-func (w *writer) store(ctx context.Context, key string) (again bool, err error) {
-	err = w.storeObject(ctx, key)
+// tryPublish makes one attempt to store the object. again is true if another one may succeed.
+func (b *Bucket) tryPublish(ctx context.Context, key, id string, store func() error) (again bool, err error) {
+	err = store()
 	switch {
 	case err == nil:
-		w.uploadID = "" // nothing is left to abort
 		return false, nil
 	case hasStatus(err, http.StatusConflict) && !errors.Is(err, uploads.ErrExists):
 		return true, fmt.Errorf("%w: %w", uploads.ErrUnavailable, err)
 	case hasStatus(err, http.StatusPreconditionFailed), hasStatus(err, http.StatusNotFound), errors.Is(err, uploads.ErrUnavailable):
 		// An earlier attempt, whose response was lost, may have stored it.
-		info, errStat := w.bucket.stat(ctx, key)
-		exists := uploads.WithReason(uploads.ErrExists, key[len(w.bucket.prefix):])
+		info, errStat := b.stat(ctx, key)
+		exists := uploads.WithReason(uploads.ErrExists, key[len(b.prefix):])
 		switch {
-		case errStat == nil && info.UserMetadata[metaID] == w.id:
+		case errStat == nil && info.UserMetadata[metaID] == id:
 			return false, nil
-		case errStat == nil && !w.bucket.opts.Replace:
+		case errStat == nil && !b.opts.Replace:
 			return false, exists
 		case errors.Is(errStat, uploads.ErrUnavailable):
 			return false, errStat

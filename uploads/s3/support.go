@@ -27,6 +27,8 @@ type support struct {
 	// multipart is true if the service honours If-None-Match for
 	// CompleteMultipartUpload. Otherwise each file is stored by one PutObject.
 	multipart bool
+	// match is true if the service honours If-Match of PutObject.
+	match bool
 }
 
 // errNotConditional is the error for a service with which files could be overwritten.
@@ -62,10 +64,21 @@ func (b *Bucket) streams(ctx context.Context) (bool, error) {
 	return multipart, err
 }
 
+// matches reports whether the service honours If-Match of PutObject. The first call of
+// streams finds it out.
+func (b *Bucket) matches() bool {
+	b.support.mu.Lock()
+	defer b.support.mu.Unlock()
+	return b.support.match
+}
+
 // probe makes the test of Probe.
 func (b *Bucket) probe(ctx context.Context) (multipart bool, err error) {
-	key := b.prefix + probes + rand.Text()
+	key, match := b.prefix+probes+rand.Text(), false
 	if err = b.probeSingle(ctx, key); err == nil {
+		match, err = b.probeMatch(ctx, key)
+	}
+	if err == nil {
 		multipart, err = b.probeMultipart(ctx, key)
 	}
 	// In the background, because the service may not respond. Close waits for it.
@@ -81,8 +94,11 @@ func (b *Bucket) probe(ctx context.Context) (multipart bool, err error) {
 		b.log.WarnContext(ctx, "object storage ignores If-None-Match when it completes a multipart upload: files are sent in one request after they have been received, and need disk space until then",
 			"bucket", b.name, "folder", b.opts.Temp, "limit_bytes", int64(maxSingle))
 	}
+	if !match {
+		b.log.WarnContext(ctx, "object storage ignores If-Match of PutObject: the state of a resumable upload is protected only by a lock in Redis", "bucket", b.name)
+	}
 	b.support.mu.Lock()
-	b.support.known, b.support.multipart = true, multipart
+	b.support.known, b.support.multipart, b.support.match = true, multipart, match
 	b.support.mu.Unlock()
 	return multipart, nil
 }
@@ -103,6 +119,22 @@ func (b *Bucket) probeSingle(ctx context.Context, key string) error {
 		}
 	}
 	return nil
+}
+
+// probeMatch reports whether an object is replaced only if it has the ETag of If-Match.
+func (b *Bucket) probeMatch(ctx context.Context, key string) (honoured bool, err error) {
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	o := verified()
+	o.SetMatchETag("00000000000000000000000000000000")
+	_, err = b.client.PutObject(ctx, b.name, key, strings.NewReader("probe"), 5, "", sumHex("probe"), o)
+	switch {
+	case err == nil, hasStatus(err, http.StatusNotImplemented):
+		return false, nil
+	case hasStatus(err, http.StatusPreconditionFailed):
+		return true, nil
+	}
+	return false, failure(ctx, "replace object", err)
 }
 
 // probeMultipart reports whether a multipart upload cannot overwrite an object.

@@ -10,8 +10,8 @@ import (
 const maxSweepInterval = time.Hour
 
 // Run removes the parts of uploads that were begun longer than Options.Expiry ago and not
-// completed, because their process was killed or the service did not respond. It does so
-// at the start and about once an hour, until ctx ends. Run returns nil.
+// completed, because their process was killed or the service did not respond. Those of
+// resumable uploads end with these. It does so at the start and about once an hour, until ctx ends. Run returns nil.
 func (b *Bucket) Run(ctx context.Context) error {
 	interval := min(maxSweepInterval, b.opts.Expiry/4)
 	for {
@@ -32,6 +32,7 @@ func (b *Bucket) Run(ctx context.Context) error {
 
 // sweep aborts the old multipart uploads of the prefix, and returns their number.
 func (b *Bucket) sweep(ctx context.Context) (n int, err error) {
+	var resumable map[string]bool // nil before it is needed
 	keyMarker, idMarker := "", ""
 	for {
 		op, end := b.operation(ctx, 0)
@@ -42,13 +43,21 @@ func (b *Bucket) sweep(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		for _, u := range page.Uploads {
-			if ctx.Err() == nil && time.Since(u.Initiated) > b.opts.Expiry {
+			if ctx.Err() != nil || time.Since(u.Initiated) <= b.opts.Expiry {
+				continue
+			}
+			if resumable == nil {
+				if resumable, err = (&Resumable{bucket: b}).multiparts(ctx); err != nil {
+					return n, err
+				}
+			}
+			if !resumable[u.UploadID] {
 				b.abort(ctx, u.Key, u.UploadID)
 				n++
 			}
 		}
 		if !page.IsTruncated {
-			return n, nil
+			return n, (&Resumable{bucket: b}).removeOrphans(ctx)
 		}
 		keyMarker, idMarker = page.NextKeyMarker, page.NextUploadIDMarker
 	}

@@ -72,12 +72,15 @@ func (w *writer) nextPart() error {
 	if w.part != nil {
 		number = w.part.number + 1
 	}
-	w.part = &part{number: number, file: f, limit: w.bucket.opts.PartSize << ((number - 1) / 1000)}
+	w.part = &part{number: number, file: f, limit: w.bucket.partLimit(number)}
 	if w.single {
 		w.part.limit = maxSingle
 	}
 	return nil
 }
+
+// partLimit returns the size of the part with that number.
+func (b *Bucket) partLimit(number int) int64 { return b.opts.PartSize << ((number - 1) / 1000) }
 
 // newTemporary creates a file without a name.
 func newTemporary(dir string) (*os.File, error) {
@@ -106,7 +109,7 @@ func (w *writer) Write(ctx context.Context, p []byte) (total int, err error) {
 				return total, err
 			}
 		}
-		n, err := w.writePart(ctx, p[:min(int64(len(p)), w.part.limit-w.part.size)])
+		n, err := w.bucket.writePart(ctx, w.part, p[:min(int64(len(p)), w.part.limit-w.part.size)])
 		total += n
 		if err != nil {
 			return total, err
@@ -116,15 +119,16 @@ func (w *writer) Write(ctx context.Context, p []byte) (total int, err error) {
 	return total, nil
 }
 
-func (w *writer) writePart(ctx context.Context, p []byte) (int, error) {
+// writePart appends text to the temporary file of a part.
+func (b *Bucket) writePart(ctx context.Context, p *part, text []byte) (int, error) {
 	select {
-	case w.bucket.writing <- struct{}{}:
-		defer func() { <-w.bucket.writing }()
+	case b.writing <- struct{}{}:
+		defer func() { <-b.writing }()
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
-	n, err := w.part.file.WriteAt(p, w.part.size)
-	w.part.size += int64(n)
+	n, err := p.file.WriteAt(text, p.size)
+	p.size += int64(n)
 	if err != nil {
 		return n, fmt.Errorf("write temporary file: %w", err)
 	}
@@ -181,33 +185,55 @@ func (w *writer) begin(ctx context.Context) error {
 	if w.uploadID != "" {
 		return nil
 	}
-	ctx, end := w.bucket.operation(ctx, 0)
-	defer end()
-	id, err := w.bucket.client.NewMultipartUpload(ctx, w.bucket.name, w.key, minio.PutObjectOptions{UserMetadata: map[string]string{metaID: w.id}})
-	if err != nil {
-		return failure(ctx, "begin multipart upload", err)
-	}
+	id, err := w.bucket.beginMultipart(ctx, w.key, w.id)
 	w.uploadID = id
+	return err
+}
+
+// beginMultipart begins a multipart upload for the upload id.
+func (b *Bucket) beginMultipart(ctx context.Context, key, id string) (uploadID string, err error) {
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	uploadID, err = b.client.NewMultipartUpload(ctx, b.name, key, minio.PutObjectOptions{UserMetadata: map[string]string{metaID: id}})
+	return uploadID, failure(ctx, "begin multipart upload", err)
+}
+
+// send sends a part.
+func (w *writer) send(ctx context.Context, p *part) error {
+	etag, err := w.bucket.sendPart(ctx, w.key, w.uploadID, p)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.sent[p.number] = etag
+	w.mu.Unlock()
 	return nil
 }
 
-// send sends a part. The service verifies its SHA-256.
-func (w *writer) send(ctx context.Context, p *part) error {
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(p.file, 0, p.size)); err != nil {
-		return fmt.Errorf("read temporary file: %w", err)
-	}
-	ctx, end := w.bucket.operation(ctx, 0)
-	defer end()
-	sent, err := w.bucket.client.PutObjectPart(ctx, w.bucket.name, w.key, w.uploadID, p.number, io.NewSectionReader(p.file, 0, p.size), p.size,
-		minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(hash.Sum(nil)), DisableContentSha256: true})
+// sendPart sends a part of a multipart upload, and returns its ETag. The service verifies its
+// SHA-256.
+func (b *Bucket) sendPart(ctx context.Context, key, uploadID string, p *part) (etag string, err error) {
+	sum, err := p.sum()
 	if err != nil {
-		return failure(ctx, "send part", err)
+		return "", err
 	}
-	w.mu.Lock()
-	w.sent[p.number] = sent.ETag
-	w.mu.Unlock()
-	return nil
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	sent, err := b.client.PutObjectPart(ctx, b.name, key, uploadID, p.number, p.reader(), p.size,
+		minio.PutObjectPartOptions{Sha256Hex: sum, DisableContentSha256: true})
+	return sent.ETag, failure(ctx, "send part", err)
+}
+
+// reader returns a reader of the part.
+func (p *part) reader() *io.SectionReader { return io.NewSectionReader(p.file, 0, p.size) }
+
+// sum returns the hexadecimal SHA-256 of the part.
+func (p *part) sum() (string, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, p.reader()); err != nil {
+		return "", fmt.Errorf("read temporary file: %w", err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // Finish implements uploads.Writer. The last part stays in its temporary file, because the

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 )
 
 // Values of Upload-Concat, or their first part.
@@ -46,23 +44,23 @@ func parseConcat(field string) (parts []string, err error) {
 // finalID returns the id of the final upload with these parts and this name. Because it
 // depends on nothing else, a client that has lost the response and repeats the request
 // gets the same upload. Only clients that know the ids of the parts can compute it.
-func finalID(attr attributes) string {
+func finalID(attr Attributes) string {
 	sum := sha256.Sum256([]byte(strings.Join(attr.Parts, " ") + "\x00" + attr.Directory + "\x00" + attr.Filename))
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }
 
 // concatenate serves POST of a final upload: it joins the parts and publishes the file.
-func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (Response, error) {
+func (s *Server) concatenate(ctx context.Context, attr Attributes, p Progress) (Response, error) {
 	attr.ID = finalID(attr)
 	e, err := s.acquire(ctx, attr.ID)
-	if errors.Is(err, errNotFound) || errors.Is(err, errGone) {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errGone) {
 		e, err = s.createFinal(ctx, attr, p)
 	}
 	if err != nil {
 		return Response{}, err
 	}
 	defer e.close()
-	if e.Phase != phaseStored {
+	if e.Phase != PhaseStored {
 		if err := e.join(ctx); err != nil {
 			return Response{}, err
 		}
@@ -70,19 +68,18 @@ func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (
 	return s.createdResponse(e, false), nil
 }
 
-func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (*entry, error) {
-	if err := s.opts.Files.Check(ctx, attr.Directory, attr.Filename); err != nil {
+func (s *Server) createFinal(ctx context.Context, attr Attributes, p Progress) (*entry, error) {
+	if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
 		return nil, err
 	}
-	parts, err := s.openParts(attr.Parts)
-	defer parts.close()
+	parts, err := s.findParts(ctx, attr.Parts)
 	if err != nil {
 		return nil, err
 	}
 	if p.Length = parts.length(); p.Length > s.store.MaxFile() {
 		return nil, newError(http.StatusRequestEntityTooLarge, "the parts together are over Tus-Max-Size")
 	}
-	e, err := s.newEntry(ctx, attr, p)
+	e, err := s.newEntry(ctx, State{attr, p})
 	if err == nil {
 		s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", attr.Directory, "filename", attr.Filename,
 			"bytes", p.Length, "parts", len(attr.Parts))
@@ -94,12 +91,16 @@ func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (
 // once and computes the SHA-256 at the same time.
 func (e *entry) join(ctx context.Context) error {
 	if !e.complete() {
-		parts, err := e.server.openParts(e.Parts)
-		defer parts.close()
+		parts, err := e.server.findParts(ctx, e.Parts)
 		if err != nil {
 			return err
 		}
-		u, err := e.receive(ctx, &Request{Body: parts.readerFrom(e.Offset)}, nil)
+		body, closeAll, err := parts.openFrom(ctx, e.server.place, e.Offset)
+		defer closeAll()
+		if err != nil {
+			return err
+		}
+		u, err := e.receive(ctx, &Request{Body: body}, nil)
 		if err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func (e *entry) join(ctx context.Context) error {
 func (e *entry) discardParts(ctx context.Context) {
 	for _, id := range e.Parts {
 		p, err := e.server.acquire(ctx, id)
-		if errors.Is(err, errGone) || errors.Is(err, errNotFound) {
+		if errors.Is(err, errGone) || errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err == nil {
@@ -130,20 +131,14 @@ func (e *entry) discardParts(ctx context.Context) {
 	}
 }
 
-// part is the open data file of a partial upload; parts are all parts of a final upload.
+// part is a part of a final upload; parts are all parts of it.
 type (
 	part struct {
-		file   *os.File
+		id     string
 		length int64
 	}
 	parts []part
 )
-
-func (ps parts) close() {
-	for _, p := range ps {
-		_ = p.file.Close() // only read from
-	}
-}
 
 func (ps parts) length() (n int64) {
 	for _, p := range ps {
@@ -152,54 +147,47 @@ func (ps parts) length() (n int64) {
 	return n
 }
 
-// readerFrom returns a reader of all parts, in order, that begins at offset.
-func (ps parts) readerFrom(offset int64) io.Reader {
+// openFrom opens all parts. The body is that of all parts, in order, and begins at offset.
+// The caller must call closeAll, also after an error.
+func (ps parts) openFrom(ctx context.Context, place Place, offset int64) (body io.Reader, closeAll func(), err error) {
 	var readers []io.Reader
+	var opened []io.Closer
+	closeAll = func() {
+		for _, c := range opened {
+			_ = c.Close() // only read from
+		}
+	}
 	for _, p := range ps {
 		skip := min(offset, p.length)
 		offset -= skip
-		readers = append(readers, io.NewSectionReader(p.file, skip, p.length-skip))
-	}
-	return io.MultiReader(readers...)
-}
-
-// openParts opens the parts of a final upload. After an error it returns the parts opened
-// so far, which the caller must close.
-func (s *Server) openParts(ids []string) (opened parts, err error) {
-	for _, id := range ids {
-		p, err := s.openPart(id)
-		if err != nil {
-			return opened, err
+		if skip == p.length {
+			continue
 		}
-		opened = append(opened, p)
+		r, err := place.Open(ctx, p.id, skip)
+		if err != nil {
+			return nil, closeAll, err
+		}
+		readers, opened = append(readers, r), append(opened, r)
 	}
-	return opened, nil
+	return io.MultiReader(readers...), closeAll, nil
 }
 
-// openPart opens a part, which must be a complete partial upload. It needs no lock,
-// because a complete part does not change.
-func (s *Server) openPart(id string) (part, error) {
-	f, err := s.find(id)
-	if err != nil {
-		return part{}, err
+// findParts finds the parts of a final upload, which must be complete partial uploads. It
+// does not hold them, because a complete part does not change.
+func (s *Server) findParts(ctx context.Context, ids []string) (found parts, err error) {
+	for _, id := range ids {
+		e, err := s.look(ctx, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Phase != PhaseUnfinished:
+			return nil, errGone
+		case !e.Partial():
+			return nil, newError(http.StatusBadRequest, "Upload-Concat: a part is not a partial upload")
+		case !e.complete():
+			return nil, newError(http.StatusConflict, "Upload-Concat: a part is unfinished")
+		}
+		found = append(found, part{id, e.Length})
 	}
-	e := &entry{server: s, state: f}
-	defer e.close()
-	e.attributes, e.progress, err = readState(f)
-	switch {
-	case err != nil:
-		return part{}, err
-	case e.Phase != phaseUnfinished || e.expired(time.Now()):
-		return part{}, errGone
-	case !e.partial():
-		return part{}, newError(http.StatusBadRequest, "Upload-Concat: a part is not a partial upload")
-	case !e.complete():
-		return part{}, newError(http.StatusConflict, "Upload-Concat: a part is unfinished")
-	}
-	if err := e.openData(); err != nil {
-		return part{}, err
-	}
-	p := part{e.data, e.Length}
-	e.data = nil // so that e.close does not close it
-	return p, nil
+	return found, nil
 }

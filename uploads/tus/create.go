@@ -40,12 +40,12 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 	if attr.final() {
 		return s.concatenate(ctx, attr, p)
 	}
-	if !attr.partial() {
-		if err := s.opts.Files.Check(ctx, attr.Directory, attr.Filename); err != nil {
+	if !attr.Partial() {
+		if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
 			return Response{}, err
 		}
 	}
-	e, err := s.newEntry(ctx, attr, p)
+	e, err := s.newEntry(ctx, State{attr, p})
 	if err != nil {
 		return Response{}, err
 	}
@@ -60,7 +60,7 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 	}
 	if err != nil {
 		// The client does not get the URL of the upload, so it cannot resume it.
-		if e.Phase == phaseUnfinished {
+		if e.Phase == PhaseUnfinished {
 			if discardErr := e.discard(ctx, "creation failed"); discardErr != nil {
 				s.log.ErrorContext(ctx, "upload not discarded", "upload", e.ID, "error", discardErr)
 			}
@@ -89,7 +89,7 @@ func (s *Server) createdResponse(e *entry, hasBytes bool) Response {
 			resp.Header = append(resp.Header, field)
 		}
 	}
-	if e.Phase == phaseStored {
+	if e.Phase == PhaseStored {
 		resp.Body = uploads.NewResponse(e.file())
 	}
 	return resp
@@ -107,10 +107,10 @@ func (e *entry) finishOrPause(ctx context.Context, u *uploads.Upload) error {
 }
 
 // parseCreate parses the header of a POST.
-func (s *Server) parseCreate(r *Request) (attr attributes, p progress, err error) {
+func (s *Server) parseCreate(r *Request) (attr Attributes, p Progress, err error) {
 	now := time.Now()
-	attr = attributes{ID: rand.Text(), Metadata: r.Header("Upload-Metadata"), Concat: r.Header("Upload-Concat"), Created: now}
-	p = progress{Length: -1, Expires: now.Add(s.opts.Expiry).Unix()}
+	attr = Attributes{ID: rand.Text(), Metadata: r.Header("Upload-Metadata"), Concat: r.Header("Upload-Concat"), Created: now}
+	p = Progress{Length: -1, Expires: now.Add(s.opts.Expiry).Unix()}
 	if attr.Parts, err = parseConcat(attr.Concat); err != nil {
 		return attr, p, err
 	}
@@ -118,7 +118,7 @@ func (s *Server) parseCreate(r *Request) (attr attributes, p progress, err error
 	if err != nil {
 		return attr, p, err
 	}
-	if !attr.partial() {
+	if !attr.Partial() {
 		if attr.Directory, attr.Filename, err = targetName(metadata); err != nil {
 			return attr, p, err
 		}

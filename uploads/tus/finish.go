@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"io"
 	"strconv"
 
 	"github.com/galeserver/gale/uploads"
@@ -17,34 +16,31 @@ import (
 //
 // The order of the steps ensures that nothing is lost: first the store publishes the file
 // and writes the pending record for uploads.Options.Stored, then the state is saved, and
-// then the name of the data file is removed.
+// then the data is removed.
 //
-// If the name is in use by now, or is not acceptable any more, finish discards the upload.
+// If the name is in use by now, or is not acceptable any more, or the bytes are lost, finish discards the upload.
 // Otherwise HEAD would return an offset equal to the length, and the client would believe
 // that the upload had succeeded.
 func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if u != nil {
 		defer u.Discard() // does nothing after Publish or Pause
 	}
-	if e.partial() || e.Phase == phaseStored {
+	if e.Partial() || e.Phase == PhaseStored {
 		if u != nil {
 			u.Pause()
 		}
 		return nil
 	}
 	if u == nil {
-		err := e.openData()
-		if err == nil {
-			u, err = e.server.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, e.checkpoint())
-		}
-		if err != nil {
+		var err error
+		if u, _, err = e.held.Resume(ctx); err != nil {
 			return err
 		}
 		defer u.Discard()
 	}
 	ctx = context.WithoutCancel(ctx) // neither a disconnect nor a shutdown may interrupt it
-	file, err := e.publish(ctx, u)
-	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
+	file, err := u.Publish(ctx, e.Directory, e.Filename)
+	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) || errors.Is(err, ErrUnreadable) {
 		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
 	if err != nil {
@@ -54,26 +50,13 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if e.server.opts.Stored != nil {
 		e.server.opts.Stored(e.ID, file)
 	}
-	e.Phase, e.Hash, e.Sum, e.storedErr = phaseStored, nil, file.SHA256, file.StoredErr
-	if err := e.archive(ctx); err != nil {
+	p := e.Progress
+	p.Phase, p.Hash, p.Sum, e.storedErr = PhaseStored, nil, file.SHA256, file.StoredErr
+	if err := e.save(ctx, p); err != nil {
 		return err
 	}
 	e.discardParts(ctx)
 	return nil
-}
-
-// publish publishes a complete upload. In a store other than the server's own, it may be
-// repeated because the file has the upload's id.
-func (e *entry) publish(ctx context.Context, u *uploads.Upload) (uploads.File, error) {
-	files := e.server.opts.Files
-	if files == e.server.store {
-		return u.Publish(ctx, e.Directory, e.Filename)
-	}
-	u.Pause()
-	if err := e.openData(); err != nil {
-		return uploads.File{}, err
-	}
-	return files.Put(ctx, e.ID, e.Directory, e.Filename, io.NewSectionReader(e.data, 0, e.Length))
 }
 
 // headerFields returns the header fields of a response that describe the upload.
@@ -84,7 +67,7 @@ func (e *entry) headerFields() [][2]string {
 	} else {
 		fields = append(fields, [2]string{"Upload-Length", strconv.FormatInt(e.Length, 10)})
 	}
-	if e.Phase != phaseStored {
+	if e.Phase != PhaseStored {
 		return append(fields, [2]string{"Upload-Expires", httpDate(e.Expires)})
 	}
 	if raw, err := hex.DecodeString(e.Sum); err == nil {
@@ -96,7 +79,7 @@ func (e *entry) headerFields() [][2]string {
 // response returns the uploads.Response for the upload, in the same form as for a multipart
 // form.
 func (e *entry) response() uploads.Response {
-	if e.Phase == phaseStored {
+	if e.Phase == PhaseStored {
 		return uploads.NewResponse(e.file())
 	}
 	f := uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Offset, Code: uploads.CodePartial, Reason: "unfinished"}

@@ -89,15 +89,15 @@ func (f *fixture) dataPath(id string) string {
 }
 
 // edit changes the state of an upload on disk.
-func (f *fixture) edit(id string, change func(*progress)) {
+func (f *fixture) edit(id string, change func(*Progress)) {
 	f.t.Helper()
 	e, err := f.acquire(f.t.Context(), id)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer e.close()
-	change(&e.progress)
-	if err := e.saveProgress(); err != nil {
+	change(&e.Progress)
+	if err := e.held.Save(f.t.Context(), e.Progress); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -4,42 +4,73 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"net/http"
+	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/galeserver/gale/uploads"
 )
 
+// Folder is a Place in a private folder of a store on a folder. An upload has two files: the
+// data and the state. NewFolder makes one.
+type Folder struct {
+	store      *uploads.Store
+	log        *slog.Logger
+	private    *os.Root // private folder of the store
+	unfinished *os.Root // folder in it for the files of unfinished uploads
+	ended      *os.Root // folder in it for the state of uploads that have ended
+}
+
+// Names of the private folder of the store, and of the folders in it.
+const (
+	folderName     = ".resumable"
+	unfinishedName = "open"
+	endedName      = "done"
+)
+
 // stateSuffix is the suffix of the name of a state file. The rest of the name is the id,
 // which is the name of the data file.
 const stateSuffix = ".state"
 
-func (s *Server) openFolders() (err error) {
-	if s.private, err = s.store.PrivateFolder(folderName); err != nil {
+// NewFolder returns a Folder in the folder of store, which uploads.Open has opened. Close
+// closes it. log gets a line for each upload that is lost; nil: nothing is logged.
+func NewFolder(store *uploads.Store, log *slog.Logger) (*Folder, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	f := &Folder{store: store, log: log}
+	if err := f.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open resumable uploads: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func (f *Folder) open() (err error) {
+	if f.private, err = f.store.PrivateFolder(folderName); err != nil {
 		return err
 	}
-	for name, root := range map[string]**os.Root{unfinishedName: &s.unfinished, endedName: &s.ended} {
-		if err := s.private.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	for name, root := range map[string]**os.Root{unfinishedName: &f.unfinished, endedName: &f.ended} {
+		if err := f.private.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if *root, err = s.private.OpenRoot(name); err != nil {
+		if *root, err = f.private.OpenRoot(name); err != nil {
 			return err
 		}
 	}
-	dir, err := s.private.Open(".")
+	dir, err := f.private.Open(".")
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-func (s *Server) closeFolders() (err error) {
-	for _, root := range []*os.Root{s.unfinished, s.ended, s.private} {
+// Close closes the folder. Nothing may be held.
+func (f *Folder) Close() (err error) {
+	for _, root := range []*os.Root{f.unfinished, f.ended, f.private} {
 		if root != nil {
 			err = errors.Join(err, root.Close())
 		}
@@ -47,107 +78,92 @@ func (s *Server) closeFolders() (err error) {
 	return err
 }
 
-// entry is an upload whose lock this request holds.
-type entry struct {
-	server    *Server
-	state     *os.File
-	data      *os.File // data file; nil until openData is called
-	syncErr   error    // error of the first failed sync; bytes after the last checkpoint may be lost
-	storedErr error    // uploads.File.StoredErr of the file, if this request has stored it
-	attributes
-	progress
-}
-
-// close closes the files and so releases the lock.
-func (e *entry) close() {
-	_ = e.state.Close() // writes are synced before
-	if e.data != nil {
-		_ = e.data.Close()
-	}
-}
-
-// validID reports whether id can be the id of an upload: 26 characters of base32.
-func validID(id string) bool {
-	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
-}
-
 // find opens the state file of an upload, unfinished or ended.
-func (s *Server) find(id string) (*os.File, error) {
+func (f *Folder) find(id string) (*os.File, error) {
 	if !validID(id) {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
-	f, err := s.unfinished.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+	file, err := f.unfinished.OpenFile(id+stateSuffix, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) { // ended, perhaps a moment ago
-		f, err = s.ended.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+		file, err = f.ended.OpenFile(id+stateSuffix, os.O_RDWR, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
-	return f, nil
+	return file, nil
 }
 
-// acquire locks an upload and reads its state. If another request holds the lock, acquire
-// takes the upload over from it. The error is errNotFound, errGone, errLocked, the cause of
-// ctx, or an error of the disk.
-func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
-	f, err := s.find(id)
+// Hold implements Place.
+func (f *Folder) Hold(ctx context.Context, id string) (Held, State, error) {
+	file, err := f.find(id)
 	if err != nil {
-		return nil, err
+		return nil, State{}, err
 	}
-	e := &entry{server: s, state: f}
-	if err = s.lock(ctx, f); err == nil {
+	u := &folderUpload{folder: f, state: file}
+	if err = lock(ctx, file); err == nil {
 		// Read the state only now: the previous owner of the lock may have changed it.
-		e.attributes, e.progress, err = readState(f)
-	}
-	if err == nil && (e.Phase == phaseDiscarded || e.expired(time.Now())) {
-		err = errGone
-	}
-	if errors.Is(err, errStateUnreadable) {
-		s.log.ErrorContext(ctx, "upload lost", "upload", id, "error", err)
-		err = errGone
+		u.saved, err = readState(file)
 	}
 	if err != nil {
-		e.close()
+		u.Close()
+		return nil, State{}, err
+	}
+	return u, u.saved, nil
+}
+
+// Look implements Place.
+func (f *Folder) Look(_ context.Context, id string) (State, error) {
+	file, err := f.find(id)
+	if err != nil {
+		return State{}, err
+	}
+	defer func() { _ = file.Close() }() // only read from
+	return readState(file)
+}
+
+// content is the rest of a file.
+type content struct {
+	io.Reader
+	io.Closer
+}
+
+// Open implements Place.
+func (f *Folder) Open(_ context.Context, id string, from int64) (io.ReadCloser, error) {
+	s, err := f.Look(context.Background(), id)
+	if err != nil {
 		return nil, err
 	}
-	return e, nil
-}
-
-// openData opens the data file.
-func (e *entry) openData() error {
-	if e.data != nil {
-		return nil
+	file, err := f.unfinished.Open(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
 	}
-	f, err := e.server.unfinished.OpenFile(e.ID, os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("open data: %w", err)
+		return nil, fmt.Errorf("open data: %w", err)
 	}
-	e.data = f
-	return nil
+	return content{io.NewSectionReader(file, from, s.Length-from), file}, nil
 }
 
-// newEntry creates an upload and locks it. It holds one lock while it checks
-// Options.MaxUnfinished and creates the files, so that concurrent requests cannot exceed
-// the limit.
-func (s *Server) newEntry(ctx context.Context, attr attributes, p progress) (*entry, error) {
-	e := &entry{server: s, attributes: attr, progress: p}
-	err := s.store.Do(ctx, func() error {
-		dir, err := s.lockIfRoom(max(p.Length, 0), 1)
+// Create implements Place. It holds one lock while it checks the limits and creates the
+// files, so that concurrent requests cannot exceed them.
+func (f *Folder) Create(ctx context.Context, s State, l Limits) (Held, error) {
+	u := &folderUpload{folder: f, saved: s}
+	err := f.store.Do(ctx, func() error {
+		dir, err := f.lockIfRoom(max(s.Length, 0), 1, l)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = dir.Close() }() // also releases the lock
-		if err = s.createFiles(e); err == nil {
+		if err = u.createFiles(); err == nil {
 			err = dir.Sync()
 		}
 		if err != nil {
-			e.removeFiles()
+			u.removeFiles()
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return errLocked // another request is creating the same final upload
+			return ErrHeld // another request is creating the same final upload
 		}
 		if err != nil {
 			return fmt.Errorf("create upload: %w", err)
@@ -157,21 +173,21 @@ func (s *Server) newEntry(ctx context.Context, attr attributes, p progress) (*en
 	if err != nil {
 		return nil, err
 	}
-	return e, nil
+	return u, nil
 }
 
 // lockIfRoom checks whether this number of bytes and of uploads can be added without
 // exceeding the limits. It returns the open folder; until the caller closes it, no other
 // request can add any.
-func (s *Server) lockIfRoom(bytes int64, files int) (*os.File, error) {
-	dir, err := s.unfinished.Open(".")
+func (f *Folder) lockIfRoom(bytes int64, files int, l Limits) (*os.File, error) {
+	dir, err := f.unfinished.Open(".")
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
 	if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
 		err = fmt.Errorf("lock folder: %w", err)
 	} else {
-		err = s.checkQuota(bytes, files)
+		err = f.checkQuota(bytes, files, l)
 	}
 	if err != nil {
 		_ = dir.Close()
@@ -180,57 +196,9 @@ func (s *Server) lockIfRoom(bytes int64, files int) (*os.File, error) {
 	return dir, nil
 }
 
-// setLength sets the length of an upload that was created without one, unless that would
-// exceed Options.MaxUnfinished.
-func (e *entry) setLength(length int64) error {
-	info, err := e.data.Stat()
-	if err != nil {
-		return fmt.Errorf("stat data: %w", err)
-	}
-	dir, err := e.server.lockIfRoom(length-info.Size(), 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()              // also releases the lock
-	if err := e.data.Truncate(length); err != nil { // may cut bytes after Offset, which were never acknowledged
-		return fmt.Errorf("set size of data: %w", err)
-	}
-	e.Length = length
-	return e.saveProgress()
-}
-
-func (s *Server) createFiles(e *entry) (err error) {
-	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
-	if e.state, err = s.unfinished.OpenFile(e.ID+stateSuffix, flags, 0o600); err != nil {
-		return err
-	}
-	if _, err = tryLock(e.state, ownerByte); err != nil { // always succeeds: the file is new
-		return err
-	}
-	if e.data, err = s.unfinished.OpenFile(e.ID, flags, 0o640); err != nil {
-		return err
-	}
-	// The size of the sparse file counts for Options.MaxUnfinished.
-	if err = e.data.Truncate(max(e.Length, 0)); err != nil {
-		return err
-	}
-	return writeState(e.state, e.attributes, e.progress)
-}
-
-// removeFiles removes the files that createFiles has created.
-func (e *entry) removeFiles() {
-	for _, f := range []*os.File{e.data, e.state} {
-		if f != nil {
-			_ = f.Close()
-			_ = e.server.unfinished.Remove(f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]) // after an error the sweep removes it
-		}
-	}
-}
-
-// checkQuota returns an error if that many more bytes and uploads would exceed
-// Options.MaxUnfinished or Options.MaxUploads.
-func (s *Server) checkQuota(bytes int64, files int) error {
-	err := forEachFile(s.unfinished, func(name string, info fs.FileInfo) error {
+// checkQuota returns an error if that many more bytes and uploads would exceed the limits.
+func (f *Folder) checkQuota(bytes int64, files int, l Limits) error {
+	err := forEachFile(f.unfinished, func(name string, info fs.FileInfo) error {
 		if !strings.HasSuffix(name, stateSuffix) {
 			bytes, files = bytes+info.Size(), files+1
 		}
@@ -239,65 +207,8 @@ func (s *Server) checkQuota(bytes int64, files int) error {
 	if err != nil {
 		return fmt.Errorf("count unfinished uploads: %w", err)
 	}
-	if bytes > s.opts.MaxUnfinished || files > s.opts.MaxUploads {
-		return &requestError{status: http.StatusInsufficientStorage, reason: "too many unfinished uploads on the server, try again later",
-			header: [][2]string{{"Retry-After", "60"}}}
+	if bytes > l.Bytes || files > l.Uploads {
+		return ErrFull
 	}
 	return nil
-}
-
-// discard ends an upload that is not stored and removes its data.
-func (e *entry) discard(ctx context.Context, why string) error {
-	e.server.log.InfoContext(ctx, "upload discarded", "upload", e.ID, "directory", e.Directory, "filename", e.Filename,
-		"offset", e.Offset, "reason", why)
-	e.Phase, e.Hash = phaseDiscarded, nil
-	return e.archive(ctx)
-}
-
-// archive saves the final progress, removes the data and moves the state file to the
-// folder of ended uploads.
-func (e *entry) archive(ctx context.Context) error {
-	return e.server.store.DoWait(context.WithoutCancel(ctx), func() error {
-		if err := e.saveProgress(); err != nil {
-			return err
-		}
-		if err := e.server.unfinished.Remove(e.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove data: %w", err)
-		}
-		name := e.ID + stateSuffix
-		err := e.server.private.Rename(unfinishedName+"/"+name, endedName+"/"+name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // fs.ErrNotExist: it was moved before
-			return fmt.Errorf("move state: %w", err)
-		}
-		return nil
-	})
-}
-
-// saveProgress makes the progress durable. If that fails, the written slot may be invalid.
-// Seq is not changed then, so that the next call overwrites that slot and not the valid
-// one.
-func (e *entry) saveProgress() error {
-	next := e.progress
-	next.Seq++
-	if err := writeProgress(e.state, next); err != nil {
-		return err
-	}
-	e.Seq = next.Seq
-	return nil
-}
-
-// file returns the File of a stored upload.
-func (e *entry) file() uploads.File {
-	f := uploads.NewFile(e.Directory, e.Filename, nil)
-	f.ID, f.Size, f.SHA256, f.StoredErr = e.ID, e.Length, e.Sum, e.storedErr
-	return f
-}
-
-// storedFile returns the File of the upload, or nil if the upload is not stored.
-func (e *entry) storedFile() *uploads.File {
-	if e.Phase != phaseStored {
-		return nil
-	}
-	f := e.file()
-	return &f
 }

@@ -21,14 +21,8 @@ const (
 	waiterByte
 )
 
-const (
-	// lockRetryInterval is the time between two attempts of a waiting request to get
-	// the lock.
-	lockRetryInterval = 5 * time.Millisecond
-	// takeoverCheckInterval is the time between two checks of an owner whether another
-	// request waits.
-	takeoverCheckInterval = 50 * time.Millisecond
-)
+// lockRetryInterval is the time between two attempts of a waiting request to get the lock.
+const lockRetryInterval = 5 * time.Millisecond
 
 // tryLock locks byte b. It reports false if the byte is locked already.
 func tryLock(f *os.File, b int64) (bool, error) {
@@ -65,17 +59,15 @@ func fcntl(f *os.File, command int, l *unix.Flock_t) error {
 }
 
 // lock locks ownerByte of the state file f. If another request holds it, lock takes
-// waiterByte, which makes the other request release ownerByte. After
-// Options.TakeoverTimeout the error is errLocked.
-func (s *Server) lock(ctx context.Context, f *os.File) error {
+// waiterByte, which makes the other request release ownerByte. After the end of ctx the error
+// is its cause.
+func lock(ctx context.Context, f *os.File) error {
 	held, err := tryLock(f, ownerByte)
 	if held || err != nil {
 		return err
 	}
 	again := time.NewTicker(lockRetryInterval)
 	defer again.Stop()
-	timeout := time.NewTimer(s.opts.TakeoverTimeout)
-	defer timeout.Stop()
 	for waiting := false; ; {
 		if !waiting {
 			if waiting, err = tryLock(f, waiterByte); err != nil {
@@ -90,8 +82,6 @@ func (s *Server) lock(ctx context.Context, f *os.File) error {
 		}
 		select {
 		case <-again.C:
-		case <-timeout.C:
-			return errLocked
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

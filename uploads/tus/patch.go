@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 )
 
 // patch serves PATCH: it appends the body to an upload.
@@ -42,10 +41,12 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 	if e.Length >= 0 && r.Length > e.Length-e.Offset {
 		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
-	if e.Phase == phaseUnfinished {
+	if e.Phase == PhaseUnfinished {
 		u, err := e.receive(ctx, r, check)
 		if err == nil {
 			err = e.finishOrPause(ctx, u)
+		} else if errors.Is(err, ErrUnreadable) { // a later request cannot append either
+			err = errors.Join(err, e.discard(ctx, "lost"))
 		}
 		if err != nil {
 			return Response{}, err
@@ -63,7 +64,7 @@ func (e *entry) applyLength(ctx context.Context, r *Request) error {
 	case err != nil:
 		return err
 	case !given && e.Length < 0:
-		return e.server.checkGrowth(ctx)
+		return e.checkGrowth(ctx)
 	case !given || length == e.Length:
 		return nil
 	case e.Length >= 0:
@@ -73,15 +74,17 @@ func (e *entry) applyLength(ctx context.Context, r *Request) error {
 	case length > e.server.store.MaxFile():
 		return newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	}
-	if err := e.openData(); err != nil {
+	if err := e.held.Reserve(ctx, length, e.server.limits()); err != nil {
 		return err
 	}
-	return e.server.store.DoWait(ctx, func() error { return e.setLength(length) })
+	p := e.Progress
+	p.Length = length
+	return e.save(ctx, p)
 }
 
 // checkGrowth returns an error if the unfinished uploads are over their limits.
-func (s *Server) checkGrowth(ctx context.Context) error {
-	return s.store.DoWait(ctx, func() error { return s.checkQuota(0, 0) })
+func (e *entry) checkGrowth(ctx context.Context) error {
+	return e.held.Reserve(ctx, -1, e.server.limits())
 }
 
 // head serves HEAD: it returns the offset at which the client can resume. It takes the
@@ -92,7 +95,7 @@ func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	defer e.close()
-	if e.complete() && !e.partial() && e.Phase == phaseUnfinished {
+	if e.complete() && !e.Partial() && e.Phase == PhaseUnfinished {
 		if err := e.finish(ctx, nil); err != nil {
 			return Response{}, err
 		}
@@ -128,17 +131,8 @@ func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
 
 // get serves GET, which is not in the protocol: it returns the state of an upload as an
 // uploads.Response. Unlike HEAD it does not interrupt a running request.
-func (s *Server) get(id string) (Response, error) {
-	f, err := s.find(id)
-	if err != nil {
-		return Response{}, err
-	}
-	e := &entry{server: s, state: f}
-	defer e.close()
-	e.attributes, e.progress, err = readState(f)
-	if errors.Is(err, errStateUnreadable) || err == nil && (e.Phase == phaseDiscarded || e.expired(time.Now())) {
-		return Response{}, errGone
-	}
+func (s *Server) get(ctx context.Context, id string) (Response, error) {
+	e, err := s.look(ctx, id)
 	if err != nil {
 		return Response{}, err
 	}

@@ -11,13 +11,9 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// A body is received in segments of at most segmentBytes, or of segmentTime if it
-// arrives slowly. A checkpoint is saved after each segment. If the process is killed,
-// the client must send the bytes after the last checkpoint again.
-const (
-	segmentTime  = time.Second
-	segmentBytes = 64 << 20
-)
+// takeoverCheckInterval is the time between two checks of a holder whether another request
+// waits.
+const takeoverCheckInterval = 50 * time.Millisecond
 
 // errTextTooLong is the text for a body with too many bytes.
 const errTextTooLong = "the body exceeds Upload-Length or Tus-Max-Size"
@@ -28,11 +24,8 @@ const errTextTooLong = "the body exceeds Upload-Length or Tus-Max-Size"
 // If the body ends early, the bytes received before that are kept. They are discarded in
 // two cases: if the request has a checksum, and if the body is too long.
 func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uploads.Upload, error) {
-	if err := e.openData(); err != nil {
-		return nil, err
-	}
-	s, start := e.server, e.checkpoint()
-	u, err := s.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, start)
+	start := e.Checkpoint()
+	u, pace, err := e.held.Resume(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +37,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	if check != nil {
 		body = io.TeeReader(body, check)
 	}
-	err = e.copyBody(ctx, u, contextReader{readCtx, body}, check == nil)
+	err = e.copyBody(ctx, u, contextReader{readCtx, body}, pace, check == nil)
 	stop()
 	if cause := context.Cause(readCtx); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause
@@ -64,7 +57,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 		point, saveErr = u.Checkpoint()
 	}
 	if saveErr == nil && point.Size != e.Offset { // otherwise the state on disk is right already
-		saveErr = e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
+		saveErr = e.saveCheckpoint(context.WithoutCancel(ctx), point)
 	}
 	if err = errors.Join(err, saveErr); err != nil {
 		u.Discard()
@@ -73,9 +66,11 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	return u, nil
 }
 
-// copyBody appends body and saves a checkpoint after each segment. It saves it while the
-// next segment is received, so that the client does not wait for the sync.
-func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader, checkpoints bool) (err error) {
+// copyBody appends body in segments, and saves a checkpoint after each. If the process is
+// killed, the client must send the bytes after the last checkpoint again. If the Place
+// allows it, copyBody saves it while the next segment is received, so that the client does
+// not wait for the sync.
+func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader, pace Pace, checkpoints bool) (err error) {
 	var saving chan error // result of the checkpoint that is being saved; nil if none is
 	defer func() {
 		if saving != nil {
@@ -83,12 +78,12 @@ func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader,
 		}
 	}()
 	for {
-		seg := segment{r: body, remaining: segmentBytes, deadline: time.Now().Add(segmentTime)}
+		seg := segment{r: body, remaining: pace.Bytes, deadline: time.Now().Add(pace.Time)}
 		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.eof {
 			return err
 		}
 		if e.Length < 0 { // Options.MaxUnfinished was not checked for the whole upload
-			if err := e.server.checkGrowth(ctx); err != nil {
+			if err := e.checkGrowth(ctx); err != nil {
 				return err
 			}
 		}
@@ -108,38 +103,33 @@ func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader,
 		if err != nil {
 			return err
 		}
+		if !pace.Overlap {
+			if err := e.saveCheckpoint(context.WithoutCancel(ctx), point); err != nil {
+				return err
+			}
+			continue
+		}
 		saving = make(chan error, 1)
 		go func(done chan<- error) { // ends with saveCheckpoint; copyBody waits for it
-			done <- e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
+			done <- e.saveCheckpoint(context.WithoutCancel(ctx), point)
 		}(saving)
 	}
 }
 
-// saveCheckpoint makes the bytes before point durable, and then point itself. If the
-// sync fails the previous checkpoint stays valid, and this request saves no other one:
-// bytes may be lost even if the next sync succeeds (fsync(2)).
-func (e *entry) saveCheckpoint(ctx context.Context, u *uploads.Upload, point uploads.Checkpoint) error {
-	return e.server.store.DoWait(ctx, func() error {
-		if e.syncErr == nil {
-			e.syncErr = u.Sync()
-		}
-		if e.syncErr != nil {
-			return e.syncErr
-		}
-		// copyBody may read e.Length at the same time, so only these fields are
-		// written.
-		offset, hash, expires := e.Offset, e.Hash, e.Expires
-		e.Offset, e.Hash = point.Size, point.HashState
-		e.Expires = time.Now().Add(e.server.opts.Expiry).Unix()
-		if err := e.saveProgress(); err != nil {
-			e.Offset, e.Hash, e.Expires = offset, hash, expires
-			return err
-		}
-		if report := e.server.opts.Progress; report != nil {
-			report(e.ID, e.Offset, e.Length)
-		}
-		return nil
-	})
+// saveCheckpoint makes the bytes before point durable, and then point itself.
+func (e *entry) saveCheckpoint(ctx context.Context, point uploads.Checkpoint) error {
+	p := e.Progress
+	p.Offset, p.Hash = point.Size, point.HashState
+	p.Expires = time.Now().Add(e.server.opts.Expiry).Unix()
+	if err := e.held.Save(ctx, p); err != nil {
+		return err
+	}
+	// copyBody may read e.Length at the same time, so only these fields are written.
+	e.Offset, e.Hash, e.Expires = p.Offset, p.Hash, p.Expires
+	if report := e.server.opts.Progress; report != nil {
+		report(e.ID, e.Offset, e.Length)
+	}
+	return nil
 }
 
 // watch returns a context for reading the body. The context ends when another request waits
@@ -166,9 +156,9 @@ func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Co
 				stopReading(pool.ErrClosed)
 				return
 			case <-look.C:
-				if takeoverRequested(e.state) {
+				if e.held.Wanted() {
 					e.server.log.InfoContext(ctx, "upload taken over", "upload", e.ID)
-					stopReading(errTakenOver)
+					stopReading(ErrTaken)
 					return
 				}
 			}

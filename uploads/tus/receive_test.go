@@ -35,7 +35,7 @@ func TestCheckpoints(t *testing.T) {
 				return 0, err
 			}
 			defer state.Close()
-			_, now, err := readState(state)
+			now, err := readState(state)
 			if err != nil || now.Offset < onDisk || now.Offset > sent || sent-now.Offset > 40 {
 				t.Errorf("%d bytes received, offset on disk %d, before that %d: %v", sent, now.Offset, onDisk, err)
 			}
@@ -66,13 +66,11 @@ func TestNoCheckpointAfterFailedSync(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "abc")
 	e, err := f.acquire(t.Context(), id)
-	if err == nil {
-		err = e.openData()
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.close()
+	held := e.held.(*folderUpload)
 	closed, err := os.Open(f.dataPath(id))
 	if err != nil {
 		t.Fatal(err)
@@ -83,13 +81,14 @@ func TestNoCheckpointAfterFailedSync(t *testing.T) {
 	}
 	defer failing.Discard()
 	closed.Close()
-	u, err := f.store.Resume(t.Context(), e.data, "x", e.checkpoint())
+	u, _, err := held.Resume(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Discard()
 	for _, upload := range []*uploads.Upload{failing, u} {
-		if err := e.saveCheckpoint(t.Context(), upload, uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
+		held.upload = upload
+		if err := e.saveCheckpoint(t.Context(), uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("checkpoint: %v", err)
 		}
 	}

@@ -77,7 +77,7 @@ func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 		return s.options(), nil
 	case http.MethodGet: // not in the protocol, so Tus-Resumable is not required
 		if r.ID != "" {
-			return s.get(r.ID)
+			return s.get(ctx, r.ID)
 		}
 	}
 	if version := r.Header("Tus-Resumable"); version != Version {
@@ -125,12 +125,7 @@ func newError(status int, reason string) error { return &requestError{status: st
 // statusChecksum is the status for a wrong checksum. It is defined by tus, not by HTTP.
 const statusChecksum = 460
 
-var (
-	errNotFound  = newError(http.StatusNotFound, "no such upload")
-	errGone      = newError(http.StatusGone, "this upload was deleted, has failed or has expired")
-	errLocked    = newError(http.StatusLocked, "upload locked by another request, try again")
-	errTakenOver = newError(http.StatusLocked, "upload taken over by another request")
-)
+var errGone = newError(http.StatusGone, "this upload was deleted, has failed or has expired")
 
 // errorResponse returns the response for err if it concerns the upload, and otherwise
 // err.

@@ -12,23 +12,20 @@
 //	          │   PATCH, kill -9           ▼
 //	          └─ DELETE, expiry ───────► id unknown
 //
-// An upload has two files in a private folder of the store: the data and the state. The
-// server syncs the data before it writes the state, and syncs the state before it sends
-// an offset to the client. So the state never counts bytes that are not on disk, and no
-// acknowledged byte is lost if the process is killed. Only bytes of a running request after
-// its last checkpoint are lost; a checkpoint is saved about every second.
+// A Place keeps the uploads: a Folder, or object storage (package s3). It makes the data durable
+// before it saves the state, and saves the state before the server sends an offset to the
+// client. So the state never counts bytes that are not durable, and no acknowledged byte is
+// lost if the process is killed. Only bytes of a running request after its last
+// checkpoint are lost; a Folder saves a checkpoint about every second.
 //
-// A request that uses an upload holds a lock on the state file. The kernel releases it
-// when the process ends in any way. If another request for the same upload arrives, the
-// first one stops reading and releases the lock: its client has usually lost the connection.
+// A request that uses an upload holds it. If another request for the same upload arrives, the
+// first one stops reading and ends its hold: its client has usually lost the connection. The hold
+// of a killed process ends too: at once in a Folder, whose locks are those of the kernel.
 package tus
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -72,12 +69,9 @@ type Options struct {
 	// other request releases the lock at once; it takes longer while that request waits
 	// for the disk. Default 5 s.
 	TakeoverTimeout time.Duration
-	// Files is the store that complete uploads are published in. Nil: the store of New. With
-	// another one, the content of a complete upload is copied, before the response to its
-	// last request is sent. Until then it is in the folder of the store of New, so all
-	// requests for an upload must come to processes that have that folder. It has to be in
-	// object storage, where Put can be repeated after a kill.
-	Files *uploads.Store
+	// Place keeps the uploads until they are complete. Nil: a Folder in the folder of the
+	// store.
+	Place Place
 	// Stored is called when a file has been stored, before the response is sent. If
 	// the process is killed at this moment, Run or the next request for the upload calls
 	// it again with the same id. It must not block. For work that must not be lost use
@@ -92,15 +86,13 @@ type Options struct {
 }
 
 // Server serves the requests of the tus protocol. Create it with New. Several processes may
-// have servers on the same folder.
+// have servers on the same Place.
 type Server struct {
-	store *uploads.Store
-	opts  Options
-	log   *slog.Logger
-
-	private    *os.Root // private folder of the store
-	unfinished *os.Root // folder in it for the files of unfinished uploads
-	ended      *os.Root // folder in it for the state of uploads that have ended
+	store  *uploads.Store
+	place  Place
+	folder *Folder // place, if New has made it
+	opts   Options
+	log    *slog.Logger
 
 	closing  chan struct{} // closed by Close to stop the running requests
 	mu       sync.Mutex
@@ -108,15 +100,7 @@ type Server struct {
 	requests sync.WaitGroup // requests being served
 }
 
-// Names of the private folder of the store, and of the folders in it.
-const (
-	folderName     = ".resumable"
-	unfinishedName = "open"
-	endedName      = "done"
-)
-
-// New returns a server that keeps unfinished uploads in the folder of store, which
-// uploads.Open has opened, and publishes complete ones in Options.Files.
+// New returns a server that publishes complete uploads in store.
 func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Base = cmp.Or(o.Base, DefaultBase)
 	o.MaxUnfinished = cmp.Or(max(o.MaxUnfinished, 0), DefaultMaxUnfinished)
@@ -124,17 +108,23 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Expiry = cmp.Or(max(o.Expiry, 0), DefaultExpiry)
 	o.Retention = cmp.Or(max(o.Retention, 0), DefaultRetention)
 	o.TakeoverTimeout = cmp.Or(max(o.TakeoverTimeout, 0), DefaultTakeoverTimeout)
-	if o.Files == nil {
-		o.Files = store
-	}
-	s := &Server{store: store, opts: o, log: o.Logger, closing: make(chan struct{})}
+	s := &Server{store: store, place: o.Place, opts: o, log: o.Logger, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.openFolders(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open resumable uploads: %w", err), s.closeFolders())
+	if s.place == nil {
+		var err error
+		if s.folder, err = NewFolder(store, s.log); err != nil {
+			return nil, err
+		}
+		s.place = s.folder
 	}
 	return s, nil
+}
+
+// limits returns the limits of all unfinished uploads.
+func (s *Server) limits() Limits {
+	return Limits{Bytes: s.opts.MaxUnfinished, Uploads: s.opts.MaxUploads}
 }
 
 // startRequest counts a running request. Unless it returns an error, the caller must call
@@ -150,7 +140,7 @@ func (s *Server) startRequest() error {
 }
 
 // Close stops the running requests, waits until the bytes that they have received are
-// durable, and closes the folder. Run must have returned before. Later requests fail
+// durable, and closes the folder if it is that of New. Run must have returned before. Later requests fail
 // with pool.ErrClosed. A second call does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -162,5 +152,8 @@ func (s *Server) Close() error {
 	}
 	close(s.closing)
 	s.requests.Wait()
-	return s.closeFolders()
+	if s.folder == nil {
+		return nil
+	}
+	return s.folder.Close()
 }

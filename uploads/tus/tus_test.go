@@ -97,7 +97,7 @@ func TestKillAfterPublish(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // the state of the hash may be missing
+		f.edit(id, func(p *Progress) { p.Offset, p.Hash = 5, nil }) // the state of the hash may be missing
 		if again == "sweep" {
 			if err := f.sweep(t.Context()); err != nil {
 				t.Error(err)
@@ -172,7 +172,7 @@ func TestMaxUnfinishedDeferredLength(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{Retention: time.Hour})
 	id, kept := f.create("5", "hel"), f.create("5", "")
-	f.edit(id, func(p *progress) { p.Expires = time.Now().Unix() })
+	f.edit(id, func(p *Progress) { p.Expires = time.Now().Unix() })
 	f.want(410, "PATCH", id, "lo", "Upload-Offset", "3")
 	f.want(410, "GET", id, "")
 	if err := f.sweep(t.Context()); err != nil {
@@ -267,7 +267,7 @@ func TestLockTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(423, "HEAD", id, "")
-	if takeoverRequested(e.state) {
+	if e.held.Wanted() {
 		t.Error("a request that has given up still holds waiterByte")
 	}
 	if err := f.sweep(t.Context()); err != nil {
@@ -281,9 +281,9 @@ func TestLockTimeout(t *testing.T) {
 func TestResumeConcatenation(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("3", "hel", "Upload-Concat", concatPartial), f.create("2", "lo", "Upload-Concat", concatPartial)
-	attr := attributes{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
+	attr := Attributes{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
 	attr.ID = finalID(attr)
-	e, err := f.newEntry(t.Context(), attr, progress{Length: 5, Expires: time.Now().Add(time.Hour).Unix()})
+	e, err := f.newEntry(t.Context(), State{attr, Progress{Length: 5, Expires: time.Now().Add(time.Hour).Unix()}})
 	if err != nil {
 		t.Fatal(err)
 	}

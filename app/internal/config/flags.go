@@ -141,7 +141,7 @@ func define(command Command, p *Program, c *Config) *flags {
 func (f *flags) defineUploads(c *Config) {
 	s := f.set
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per serve slot that write uploads to disk")
-	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; with -files for unfinished resumable uploads (default uploads inside -data)")
+	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; not used with -files (default uploads inside -data)")
 	s.StringVar(&c.Files, "files", "", "`address` of object storage for uploaded files and artifacts, shared by several machines: s3://BUCKET/PREFIX?endpoint=URL&region=REGION\n(default none: -upload-dir); credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file, or a role")
 	s.DurationVar(&c.FilesRedirect, "files-redirect", 0, "`duration` for which a URL of -files is valid, to which downloads are redirected; 0 is off: the server sends the files")
 	s.IntVar(&c.MaxParts, "max-parts", uploads.DefaultMaxParts, "maximum `number` of parts of a multipart form, text fields and files together; else 400")

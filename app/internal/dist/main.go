@@ -1,6 +1,6 @@
-// Command dist builds the release files of a commit: an archive for each architecture and a
-// file of checksums. An archive contains the static binary, its manual page, shell
-// completions, documents, deployment files and licences. Builds are reproducible: the same
+// Command dist builds the release files of a commit: an archive for each architecture, the
+// wheel of the Python package, and a file of checksums. An archive contains the static binary, its manual page, shell
+// completions, documents, deployment files and licences. The wheel needs python3. Builds are reproducible: the same
 // commit and the same version of Go give the same bytes.
 //
 //	go run ./app/internal/dist [FOLDER]
@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // architectures are the values of GOARCH to build for Linux.
@@ -39,13 +40,19 @@ func run(ctx context.Context, folder string, environ []string, stdout io.Writer)
 		return err
 	}
 	var archives []string
+	var at time.Time
 	for _, arch := range architectures {
-		name, err := release(ctx, folder, arch, environ)
+		name, built, err := release(ctx, folder, arch, environ)
 		if err != nil {
 			return fmt.Errorf("linux/%s: %w", arch, err)
 		}
-		archives = append(archives, name)
+		archives, at = append(archives, name), built
 	}
+	name, err := wheel(ctx, folder, environ, at)
+	if err != nil {
+		return err
+	}
+	archives = append(archives, name)
 	sums, err := checksums(folder, archives)
 	if err != nil {
 		return err
@@ -57,21 +64,22 @@ func run(ctx context.Context, folder string, environ []string, stdout io.Writer)
 	return err
 }
 
-// release builds the archive for one architecture and returns its name.
-func release(ctx context.Context, folder, arch string, environ []string) (name string, err error) {
+// release builds the archive for one architecture and returns its name, and the time of the
+// commit.
+func release(ctx context.Context, folder, arch string, environ []string) (name string, at time.Time, err error) {
 	b, err := compile(ctx, arch, environ)
 	if err != nil {
-		return "", err
+		return "", at, err
 	}
 	top := fmt.Sprintf("gale-%s-linux-%s", b.version, arch)
 	files, err := contents(ctx, b)
 	if err != nil {
-		return "", err
+		return "", at, err
 	}
 	data, err := archive(top, files, b.time)
 	if err != nil {
-		return "", err
+		return "", at, err
 	}
 	name = top + ".tar.gz"
-	return name, os.WriteFile(filepath.Join(folder, name), data, 0o644)
+	return name, b.time, os.WriteFile(filepath.Join(folder, name), data, 0o644)
 }

@@ -118,6 +118,7 @@ var (
 	queuesUp      = desc("gale_queues_up", "1 if the metrics of queues are available.")
 	queueTasks    = desc("gale_queue_tasks", "Tasks in the queue by state.", "queue", "state")
 	queuePaused   = desc("gale_queue_paused", "1 if the queue is paused.", "queue")
+	unclaimed     = desc("gale_tasks_unclaimed", "Waiting tasks that no live worker can run.", "queue")
 	oldestWaiting = desc("gale_queue_oldest_seconds", "Time that the oldest waiting task of the queue has been due.", "queue")
 )
 

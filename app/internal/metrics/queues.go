@@ -11,6 +11,7 @@ import (
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/workerapi"
 )
 
 const (
@@ -101,6 +102,9 @@ func depth(ctx context.Context, store Store) ([]driver.Depth, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, queuesTimeout)
 	defer cancel()
+	if all, ok := store.(driver.Store); ok {
+		return workerapi.Depth(ctx, all)
+	}
 	return store.Depth(ctx)
 }
 
@@ -195,5 +199,6 @@ func (q queueCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, queuePaused, one(d.Paused), d.Queue)
 		gauge(ch, queueBroken, one(d.Broken != ""), d.Queue)
 		gauge(ch, oldestWaiting, d.Oldest.Seconds(), d.Queue)
+		gauge(ch, unclaimed, d.Unclaimed, d.Queue)
 	}
 }

@@ -71,7 +71,7 @@ func (p *description) serve(ctx *fasthttp.RequestCtx) error {
 // described returns the groups of the platform's routes that are not switched off.
 func described(d Deps) []openapi.Group {
 	all := []openapi.Group{describeHealth()}
-	for _, g := range []openapi.Group{describeUploads(), describeTus(), describeTasks(), describeChannels(), describeConsole(), describeStatic(), describeDescription()} {
+	for _, g := range []openapi.Group{describeUploads(), describeTus(), describeTasks(), describeWorkers(), describeChannels(), describeConsole(), describeStatic(), describeDescription()} {
 		if !slices.Contains(d.Off, g.Name) {
 			g.Prefix = d.Prefix
 			all = append(all, g)

@@ -13,21 +13,22 @@ func taskOptions() map[string]*openapi.Schema {
 	retries := openapi.Within(0, jobs.MaxRetries)
 	retries.Description = "Maximum number of further attempts after a failed one."
 	return map[string]*openapi.Schema{
-		"task":        {Description: "Name of a registered task.", Type: "string", MinLength: 1},
-		"args":        {Description: "Arguments by position.", Type: "array"},
-		"kwargs":      {Description: "Arguments by name, in addition to args or instead of them.", Type: "object"},
-		"headers":     {Description: "Values for the worker beside the arguments, at most 8 KiB of JSON.", Type: "object"},
-		"link":        {Description: "Tasks that start in the step in which the task succeeds.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
-		"link_error":  {Description: "Tasks that start in the step in which the task ends as failed or dead. The error text precedes their arguments, unless they are immutable.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
-		"id":          idSchema("Id of the task; a request with the id of an existing task gets that task."),
-		"queue":       idSchema("Queue of the task."),
-		"eta":         {Description: "Earliest start.", Type: "string", Format: "date-time"},
-		"countdown":   span("Earliest start, from now"),
-		"expires":     {Description: "The task is cancelled if it has not started by this time: a time as in RFC 3339 with a time zone, or the time from now as a number of seconds or a Go duration.", Type: []string{"number", "string"}},
-		"timeout":     span("Time limit of each attempt; 0 is no limit"),
-		"max_retries": retries,
-		"unique":      {Description: "Within unique_for, only one task with this name and key is accepted; further requests get that task.", Type: "string", MinLength: 1},
-		"unique_for":  span("Time for which the key in unique is in use"),
+		"task":            {Description: "Name of a registered task, or of one that a worker has announced.", Type: "string", MinLength: 1},
+		"args":            {Description: "Arguments by position.", Type: "array"},
+		"kwargs":          {Description: "Arguments by name, in addition to args or instead of them.", Type: "object"},
+		"headers":         {Description: "Values for the worker beside the arguments, at most 8 KiB of JSON.", Type: "object"},
+		"link":            {Description: "Tasks that start in the step in which the task succeeds.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
+		"link_error":      {Description: "Tasks that start in the step in which the task ends as failed or dead. The error text precedes their arguments, unless they are immutable.", Type: "array", Items: openapi.Ref("ChainTask"), MaxItems: maxLinks},
+		"id":              idSchema("Id of the task; a request with the id of an existing task gets that task."),
+		"queue":           idSchema("Queue of the task."),
+		"eta":             {Description: "Earliest start.", Type: "string", Format: "date-time"},
+		"countdown":       span("Earliest start, from now"),
+		"expires":         {Description: "The task is cancelled if it has not started by this time: a time as in RFC 3339 with a time zone, or the time from now as a number of seconds or a Go duration.", Type: []string{"number", "string"}},
+		"timeout":         span("Time limit of each attempt; 0 is no limit"),
+		"max_retries":     retries,
+		"unique":          {Description: "Within unique_for, only one task with this name and key is accepted; further requests get that task.", Type: "string", MinLength: 1},
+		"unique_for":      span("Time for which the key in unique is in use"),
+		"wait_for_worker": {Description: "Whether a name is accepted that no worker has announced; without it, the response is 404.", Type: "boolean"},
 	}
 }
 

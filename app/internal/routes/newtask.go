@@ -32,7 +32,7 @@ const (
 // Allowed keys of the body and its parts.
 var (
 	taskKeys = []string{
-		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for", "headers", "link", "link_error",
+		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for", "wait_for_worker", "headers", "link", "link_error",
 	}
 	memberKeys = append(slices.Clone(taskKeys), "immutable", "results")
 	groupKeys  = []string{"group", "id", "immutable", "results"} // of a group in a chain
@@ -227,6 +227,7 @@ func decodeLinks(o *object, key string, depth int) (all []jobs.Link) {
 // decodeTask decodes the options of a task at a depth of links.
 func decodeTask(o *object, depth int) (n jobs.Link) {
 	n.ID, n.Queue, n.Unique, n.Immutable = o.text("id"), o.text("queue"), o.text("unique"), o.boolean("immutable")
+	n.WaitForWorker = o.boolean("wait_for_worker")
 	n.Results = decodeResults(o)
 	if n.Name = o.text("task"); !o.has("task") {
 		o.fault("task", "is missing")
@@ -242,7 +243,7 @@ func decodeTask(o *object, depth int) (n jobs.Link) {
 			o.fault("headers", "has %d bytes, more than the limit of %d", len(n.Headers), jobs.MaxHeaders)
 		}
 	}
-	n.NewTask.Link, n.LinkError = decodeLinks(o, "link", depth), decodeLinks(o, "link_error", depth)
+	n.Link, n.LinkError = decodeLinks(o, "link", depth), decodeLinks(o, "link_error", depth)
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
 		o.fault("queue", "%q must consist of letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/session"
@@ -37,6 +38,8 @@ type Deps struct {
 	// Schedules are the schedules of the application and of the tasks file.
 	Schedules []schedule.Periodic
 	Store     driver.Store
+	// Workers serves the worker protocol.
+	Workers   *workerapi.Service
 	Artifacts artifacts.Files // files of tasks
 	Uploads   *uploads.Store
 	// Static holds the files under /static/; nil for none.
@@ -87,10 +90,10 @@ type Deps struct {
 
 // Groups are the groups of routes that an application can switch off. "uploads" is
 // /upload, "tus" is /tus, "tasks" is /tasks,
-// /workflows, /queues and /schedules, "channels" is /channels,
+// /workflows, /queues and /schedules, "workers" is /workers, "channels" is /channels,
 // /events, /publish and /longpoll, "console" is /console, "static" is /static, and
 // "openapi" is /openapi.json.
-var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static", DescriptionGroup}
+var Groups = []string{"uploads", "tus", "tasks", "workers", "channels", "console", "static", DescriptionGroup}
 
 // All returns the platform's routes.
 func All(d Deps) (all []server.Route) {
@@ -107,7 +110,7 @@ func All(d Deps) (all []server.Route) {
 // their descriptions.
 func groupsOf(d Deps) []openapi.Group {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, redirect: d.FilesRedirect, leaving: d.Leaving, prefix: d.Prefix}
-	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
+	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, workers: d.Workers, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	queues := &queueRoutes{store: d.Store}
 	schedules := &scheduleRoutes{client: d.Client, all: d.Schedules, prefix: d.Prefix}
@@ -119,6 +122,7 @@ func groupsOf(d Deps) []openapi.Group {
 		"uploads":        newUploadRoutes(d).routes(d.Guard),
 		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
 		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard), queues.routes(d.Guard), schedules.routes(d.Guard)),
+		"workers":        WorkerRoutes(d.Workers, d.Guard.Write),
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -15,15 +17,17 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/workerapi"
 	"github.com/galeserver/gale/server"
 )
 
 // manageRoutes are the routes that list, cancel and retry tasks.
 type manageRoutes struct {
-	client *jobs.Client
-	store  driver.Store
-	tasks  *jobs.Registry
-	prefix string // path prefix of these routes
+	client  *jobs.Client
+	store   driver.Store
+	tasks   *jobs.Registry
+	workers *workerapi.Service
+	prefix  string // path prefix of these routes
 }
 
 func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
@@ -123,7 +127,7 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 	return q, params, nil
 }
 
-// taskType is a registered task in GET /tasks/types.
+// taskType is a task in GET /tasks/types.
 type taskType struct {
 	Task string          `json:"task"`
 	Args json.RawMessage `json:"args"`
@@ -143,7 +147,32 @@ func (m *manageRoutes) types(ctx *fasthttp.RequestCtx) error {
 		}
 		all = append(all, taskType{name, schema})
 	}
+	announced, err := m.announced(ctx)
+	if err != nil {
+		return err
+	}
+	all = append(all, announced...)
+	slices.SortFunc(all, func(a, b taskType) int { return strings.Compare(a.Task, b.Task) })
 	return server.WriteJSON(ctx, fasthttp.StatusOK, all)
+}
+
+// announced returns the tasks that only workers of other programs have.
+func (m *manageRoutes) announced(ctx *fasthttp.RequestCtx) (all []taskType, err error) {
+	types, err := m.workers.Directory().Types(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, definitions := range types {
+		if _, err := m.tasks.Lookup(name); err == nil {
+			continue
+		}
+		schema, err := jobs.AnySchema(definitions)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, taskType{name, schema})
+	}
+	return all, nil
 }
 
 // cancel is DELETE /tasks/{id}: 200 with the task, 409 if it has ended.

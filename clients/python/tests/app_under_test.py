@@ -42,6 +42,14 @@ def retry_once(job: gale.Job) -> str:
 
 
 @app.task
+def release_once(path: str) -> str:
+    if not os.path.exists(path):
+        open(path, "w").close()
+        raise gale.Release(1.5)
+    return "released"
+
+
+@app.task
 def nan() -> float:
     return float("nan")
 

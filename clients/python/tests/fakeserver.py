@@ -24,6 +24,7 @@ class Task:
         self.error = ""
         self.progress, self.note, self.reports = 0, "", []
         self.attempts = self.failures = self.lost = self.released = 0
+        self.release_delay = 0.0
         self.log = []
         self.artifacts = []
         self.lease = ""
@@ -267,6 +268,7 @@ class FakeServer:
                 if task:
                     task.state, task.session = "queued", ""
                     task.released += 1
+                    task.release_delay = e.get("delay", 0)
             self.changed.notify_all()
             return 200, [{"lease": e["lease"], "code": 200} for e in entries]
 

@@ -14,6 +14,10 @@ class WorkTest(WorkerCase):
         self.assertEqual(self.client.wait(self.client.enqueue("add", kwargs={"a": 1}).id, PATIENCE).result, 3)
         self.assertEqual(self.run_task("flaky").result, 2)
         self.assertEqual(self.run_task("retry_once", headers={"user": "u"}).result, "u")
+        released = self.run_task("release_once", self.path("once"))
+        self.assertEqual((released.result, released.failures), ("released", []))
+        task = self.server.tasks[released.id]
+        self.assertEqual((task.released, task.release_delay), (1, 1.5))
         failed = self.run_task("fail_at_once")
         self.assertEqual((failed.state, failed.error, failed.attempts), ("failed", "no use", 1))
         for name, text in (("nan", "JSON"), ("large", "limit"), ("sys_exit", "SystemExit"), ("add", "TypeError")):

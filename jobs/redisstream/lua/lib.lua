@@ -28,6 +28,8 @@
 --   audit           hash, position of the audit
 --   reserved:<id>   task:<id> or group:<id> that precedes the reserved task, and its
 --                   workflow
+--   records:<kind>  keys of records by the time at which they end; the value of a record is
+--                   in record:<kind>:<key>
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- index of the first argument that belongs to the script itself
 local base = KEYS[1] .. ':'
@@ -439,17 +441,26 @@ local function excuse_others(owner)
   end
 end
 
--- lease_lost ends a lost lease. It returns the name and new state of the task.
-local function lease_lost(q, id, owner, excused)
+-- drop_meta removes the result that a task had while it ran.
+local function drop_meta(key)
+  if redis.call('HDEL', key, 'meta') == 1 then redis.call('HDEL', key, 'result') end
+end
+
+-- lease_lost ends a lost lease. It returns the name and new state of the task. If certain is
+-- true, this task caused the loss, and the other leases of the owner are not affected.
+local function lease_lost(q, id, owner, excused, certain)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'name', 'lost', 'attempts', 'excused', 'at', 'group', 'place', 'failures', 'workflow', 'onerror')
   local times = tonumber(h[2] or 0)
   local held = redis.call('GET', base .. 'held:' .. owner)
   remove_entry(q, h[5])
+  drop_meta(key)
   local counts = true
   if times >= tonumber(SUSPECT) then
     release_suspect(owner, id)
-    excuse_others(owner)
+    if not certain then excuse_others(owner) end
+  elseif certain then
+    counts = true
   elseif excused or h[4] == '1' or (held and held ~= id) then
     counts = false
   end
@@ -499,6 +510,32 @@ local function current(key, owner, attempt)
   return h[1] == 'running' and h[2] == owner and h[3] == attempt
 end
 
+-- release ends a lease without an outcome. The task is set aside with its RunAt, so that it
+-- comes before tasks that became due later. If at is in the future, the task is due then.
+local function release(id, owner, at)
+  local key = base .. 'task:' .. id
+  local entry, q, times, name, run_at = unpack(redis.call('HMGET', key, 'at', 'queue', 'lost', 'name', 'run_at'))
+  local later = at and tonumber(at) > now
+  if later then ready(q, at) end
+  remove_entry(q, entry)
+  drop_meta(key)
+  redis.call('HSET', key, 'state', 'queued')
+  redis.call('HINCRBY', key, 'version', 1)
+  if tonumber(times or 0) >= tonumber(SUSPECT) then release_suspect(owner, id) end
+  if later then
+    redis.call('HSET', key, 'run_at', at)
+    schedule(q, id, times, at)
+  elseif tonumber(times or 0) >= tonumber(SUSPECT) then
+    route(q, id, times)
+  else
+    redis.call('ZADD', aside_key(q, name), run_at, id)
+    redis.call('SADD', base .. 'asides:' .. q, name)
+    publish_due(q)
+  end
+  publish_changed(id)
+  return later and 'scheduled' or 'queued'
+end
+
 -- cancel ends a task as cancelled. It returns 0 if the task has ended already, else 1.
 local function cancel(id, reason)
   local key = base .. 'task:' .. id
@@ -520,6 +557,7 @@ local function cancel(id, reason)
     end
   end
   redis.call('ZREM', base .. 'expiring', id)
+  drop_meta(key)
   redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
   redis.call('HINCRBY', key, 'version', 1)
   set_retention(id)

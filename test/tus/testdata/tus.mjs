@@ -1,4 +1,4 @@
-// Uploads a file with tus-js-client: node tus.mjs URL FILE DIRECTORY PARALLEL BYTES_PER_SECOND [ENDPOINT]
+// Uploads a file with tus-js-client: node tus.mjs URL FILE DIRECTORY PARALLEL BYTES_PER_SECOND [ENDPOINT] [CHUNK]
 //
 // The stream is slowed down, so that there is time to break something under it.
 // Each progress is a line on stdout; the last line is the result.
@@ -7,7 +7,7 @@ import { basename } from 'node:path'
 import { Transform } from 'node:stream'
 import { Upload, DefaultHttpStack } from 'tus-js-client'
 
-const [base, path, directory, parallel, rate, endpoint = `${base}/tus/`] = process.argv.slice(2)
+const [base, path, directory, parallel, rate, endpoint = `${base}/tus/`, chunk] = process.argv.slice(2)
 const began = Date.now()
 let allowed = 0
 
@@ -36,6 +36,7 @@ class SlowStack extends DefaultHttpStack {
 let retries = 0
 const options = {
   endpoint,
+  ...(chunk ? { chunkSize: Number(chunk) } : {}),
   retryDelays: Array(60).fill(200),
   httpStack: new SlowStack(),
   metadata: { filename: basename(path), directory, filetype: 'application/octet-stream' },

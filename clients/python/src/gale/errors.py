@@ -89,6 +89,17 @@ class Fail(Exception):
     """Raised by a task: fail now, also if retries are left."""
 
 
+class Release(Exception):
+    """Raised by a task: end this attempt and run the task again after delay seconds.
+
+    The attempt counts neither as failed nor as lost.
+    """
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__(delay)
+        self.delay = delay
+
+
 class SoftTimeLimit(Exception):
     """Raised inside a task when its soft time limit has passed."""
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from typing import Any, Dict, Mapping, Set
 
@@ -17,6 +18,7 @@ from .load import Application
 
 _ERROR_LIMIT = 60_000  # bytes of an error; the server permits 64 KiB
 _RESULT_LIMIT = 1 << 20
+_ROUNDS = 500  # at most; each takes two milliseconds
 _ZOMBIES = 64  # ended orphans of tasks; with more of them the process is replaced
 
 
@@ -65,6 +67,8 @@ class Runner(Channel):
             outcome = self._success(result, job)
         except errors.Fail as err:
             outcome = {"state": "failed", "error": _cut(str(err) or "failed")}
+        except errors.Release as err:
+            outcome = {"release": True, "delay": max(0.0, float(err.delay))}
         except errors.Retry as err:
             outcome = {"state": "retry", "error": _cut(str(err) or "retry")}
             if err.delay is not None:
@@ -98,20 +102,20 @@ class Runner(Channel):
         It reports whether so many ended processes remain that this one should be replaced. They
         may belong to objects of the application, so only the end of this process reaps them.
         """
-        zombies, own = 0, os.getpgrp()
-        for pid in system.children():
-            if pid in self._kept:
-                continue
-            if system.state(pid) == "Z":
-                zombies += 1
-                continue
-            with contextlib.suppress(OSError):
-                group = os.getpgid(pid)
-                if group != own:
-                    system.kill_group(group)
-                    system.kill(pid)
+        own, reported = os.getpgrp(), set()
+        for _ in range(_ROUNDS):  # each round kills what the one before has orphaned
+            states = {pid: system.state(pid) for pid in system.children() if pid not in self._kept}
+            running = [pid for pid, state in states.items() if state not in ("Z", "") and _group(pid) not in (own, 0)]
+            if not running:
+                break
+            for pid in running:
+                if pid not in reported:
+                    reported.add(pid)
                     print(f"gale: killed process {pid}, which the task had left running", file=sys.stderr)
-        return zombies > _ZOMBIES
+                system.kill_group(_group(pid))
+                system.kill(pid)
+            time.sleep(0.002)
+        return sum(state == "Z" for state in states.values()) > _ZOMBIES
 
     # Interruption
 
@@ -159,6 +163,13 @@ class Runner(Channel):
         """Copy a file to the folder from which the parent sends artifacts."""
         os.makedirs(self._spool, exist_ok=True)
         shutil.copyfile(path, os.path.join(self._spool, name))
+
+
+def _group(pid: int) -> int:
+    """Return the process group of a process, or 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        return os.getpgid(pid)
+    return 0
 
 
 def _cut(text: str) -> str:

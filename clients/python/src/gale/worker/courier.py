@@ -16,6 +16,7 @@ from .held import Held, Leases
 
 _BATCH = 200  # entries of a request
 _BYTES = 4 << 20  # of a request; the server permits 8 MiB
+_GATHER = 0.005  # seconds to gather ends when there are many
 _REPORTS = 0.5  # seconds between reports of logs and progress
 
 
@@ -37,10 +38,10 @@ class Courier:
             self._finishes.append(entry)
             self._wake.notify_all()
 
-    def release(self, id: str) -> None:
-        """Give a lease back."""
+    def release(self, id: str, delay: float = 0.0) -> None:
+        """Give a lease back; its task is due again after delay seconds."""
         with self._wake:
-            self._releases.append({"lease": id, "delay": 0})
+            self._releases.append({"lease": id, "delay": delay})
             self._wake.notify_all()
 
     def stop(self, seconds: float) -> None:
@@ -54,8 +55,9 @@ class Courier:
 
     def loop(self) -> None:
         """Deliver until stop."""
-        reported = 0.0
+        reported, pause = 0.0, 0.0
         while True:
+            time.sleep(pause)
             with self._wake:
                 self._busy = False
                 self._wake.notify_all()
@@ -66,6 +68,7 @@ class Courier:
                 finishes = self._take_finishes()
                 releases = [self._releases.popleft() for _ in range(min(len(self._releases), _BATCH))]
                 self._busy = bool(finishes or releases)
+            pause = _GATHER if len(finishes) > 2 else 0.0
             if finishes:
                 self._deliver(finishes)
             if releases:
@@ -138,7 +141,7 @@ class Courier:
 
     def _forget(self, id: str) -> None:
         held = self._leases.get(id)
-        if held is not None and held.spool:
+        if held is not None and os.path.isdir(held.spool):
             shutil.rmtree(held.spool, ignore_errors=True)
         self._leases.remove(id)
 

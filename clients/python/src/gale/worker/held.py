@@ -37,17 +37,27 @@ class Leases:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self._all: Dict[str, Held] = {}
+        self.active = 0  # how many are queued or running
 
     def add(self, held: Held) -> None:
         """Add a lease."""
         with self.changed:
             self._all[held.id] = held
+            self.active += 1
+
+    def finishing(self, held: Held) -> None:
+        """Record that the attempt has ended, and its end is to be delivered."""
+        with self.changed:
+            if held.id in self._all and held.state != FINISHING:
+                self.active -= 1
+            held.state = FINISHING
 
     def remove(self, id: str) -> None:
         """Forget a lease: the server knows its end, or it is lost."""
         with self.changed:
-            self._all.pop(id, None)
-            self.changed.notify_all()
+            held = self._all.pop(id, None)
+            if held is not None and held.state != FINISHING:
+                self.active -= 1
 
     def get(self, id: str) -> Optional[Held]:
         """Return a lease, or None if it is not held."""
@@ -63,11 +73,6 @@ class Leases:
         """Return the leases that a function wants."""
         with self.changed:
             return [h for h in self._all.values() if wanted(h)]
-
-    def active(self) -> int:
-        """Return how many leases are queued or running."""
-        with self.changed:
-            return sum(h.state != FINISHING for h in self._all.values())
 
     def prolong(self, ids: List[str], until: float) -> None:
         """Record a successful extend."""

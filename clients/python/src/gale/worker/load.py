@@ -27,7 +27,8 @@ class Application(Protocol):
     def handler(self, name: str) -> Optional[Callable[[Job], Any]]:
         """Return what runs a task with this name, or None if there is none.
 
-        Its result must be JSON. Fail ends the task as failed. Retry, and every other
+        Its result must be JSON. Fail ends the task as failed. Release
+        gives it back. Retry, and every other
         exception, runs it again as long as max_retries permits; then it has failed.
         """
 

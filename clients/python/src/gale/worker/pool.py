@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List
 
 from . import log, system
-from .held import FINISHING, RUNNING, Held, Leases
+from .held import RUNNING, Held, Leases
 from .launcher import BootError, Launcher
 from .options import Options
 from .slot import BUSY, EMPTY, ENDING, IDLE, STARTING, Slot
@@ -32,7 +32,7 @@ class Pool:
     """
 
     def __init__(
-        self, options: Options, leases: Leases, *, finish: Callable[[Dict[str, Any]], None], release: Callable[[str], None]
+        self, options: Options, leases: Leases, *, finish: Callable[[Dict[str, Any]], None], release: Callable[..., None]
     ) -> None:
         self._o = options
         self._leases = leases
@@ -60,7 +60,7 @@ class Pool:
             return 0
         size = len(self._slots)
         ahead = min(int(0.5 * size / max(self._mean, 1e-4)), 250) if self._mean < 0.25 else 0
-        room = size + ahead - self._leases.active()
+        room = size + ahead - self._leases.active
         return room if room > ahead // 2 else 0
 
     def post(self, call: Callable[[], None]) -> None:
@@ -167,7 +167,7 @@ class Pool:
         for held in list(self._queue):
             if now - held.since > _START:
                 self._queue.remove(held)
-                held.state = FINISHING
+                self._leases.finishing(held)
                 self._release(held.id)
 
     def _check(self, slot: Slot, now: float) -> None:
@@ -210,7 +210,6 @@ class Pool:
         soft = held.lease.get("soft_timeout") or 0
         held.soft_at = now + soft if soft else float("inf")
         slot.held, slot.state, slot.verdict = held, BUSY, None
-        slot.read_output()
         if self._launcher.permitted == float("inf"):
             self._launcher.permit(held.safe_until)
         if not slot.send({"run": {**held.lease, "spool": held.spool}}):
@@ -238,15 +237,16 @@ class Pool:
         if self._leases.get(held.id) is None:
             shutil.rmtree(held.spool, ignore_errors=True)
             return
-        held.state = FINISHING
+        self._leases.finishing(held)
         if entry.pop("release", False):
-            self._release(held.id)
+            self._release(held.id, entry.get("delay", 0.0))
         elif entry:
             self._finish({"lease": held.id, **entry})
         else:
             self._leases.remove(held.id)
             shutil.rmtree(held.spool, ignore_errors=True)
-        self._leases.wake()
+        if self.room() > 0:
+            self._leases.wake()
 
     def _end(self, lost: List[str], cancelled: List[str]) -> None:
         now = time.monotonic()
@@ -267,7 +267,7 @@ class Pool:
         self._draining = True
         while self._queue:
             held = self._queue.popleft()
-            held.state = FINISHING
+            self._leases.finishing(held)
             self._release(held.id)
 
     def _stop(self) -> None:

@@ -73,9 +73,16 @@ class Slot:
             return False
         data = frames.encode(message)
         try:
-            self.sock.setblocking(True)
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return False
+        if sent == len(data):
+            return True
+        try:
             self.sock.settimeout(5.0)  # an idle process reads at once
-            self.sock.sendall(data)
+            self.sock.sendall(data[sent:])
         except OSError:
             return False
         finally:

@@ -72,6 +72,8 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 
 def kill_group(pgid: int) -> None:
     """Kill a process group; it is not an error if it has ended."""
+    if pgid <= 1:
+        return  # 0 would be the group of this process
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, signal.SIGKILL)
 

@@ -1,0 +1,139 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
+)
+
+// End implements driver.Remote.
+func (s *Store) End(ctx context.Context, l *driver.Lease, e driver.Ending) (state jobs.State, again bool, err error) {
+	if err = e.Check(); err == nil {
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
+			state, again, err = tx.end(ctx, l, e)
+			return err
+		})
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("end attempt at task %s: %w", l.Task.ID, err)
+	}
+	return state, again, nil
+}
+
+func (t *tx) end(ctx context.Context, l *driver.Lease, e driver.Ending) (state jobs.State, again bool, err error) {
+	found, err := t.rowsOf(ctx, getTask, l.Task.ID)
+	if err != nil {
+		return "", false, err
+	}
+	if len(found) == 0 {
+		return "", false, jobs.ErrLeaseLost
+	}
+	r := found[0]
+	if state, again := driver.EndedState(r.task.Ended, l); again {
+		return state, true, nil
+	}
+	if !r.heldBy(l) {
+		return "", false, jobs.ErrLeaseLost
+	}
+	if state, err = t.endHeld(ctx, r, l, e); err != nil {
+		return "", false, err
+	}
+	ended, err := jsonText(driver.AddEnded(r.task.Ended, l, state))
+	if err != nil {
+		return "", false, err
+	}
+	return state, false, t.exec(ctx, `UPDATE tasks SET ended = ? WHERE seq = ?`, ended, r.seq)
+}
+
+// heldBy reports whether the lease is the current one of the task, as the condition held
+// does.
+func (r *row) heldBy(l *driver.Lease) bool {
+	return r.task.State == jobs.StateRunning && r.task.Attempts == l.Attempt && r.task.Worker == l.Owner
+}
+
+// endHeld ends the attempt of a current lease.
+func (t *tx) endHeld(ctx context.Context, r *row, l *driver.Lease, e driver.Ending) (jobs.State, error) {
+	switch e.Kind {
+	case driver.EndFinished:
+		return e.Outcome.State, t.finish(ctx, l, e.Outcome)
+	case driver.EndLost:
+		t.opts.Meter.Count(meter.EventRedelivered, r.task.Name, r.task.Queue)
+		dead, err := t.addLost(ctx, r)
+		if err != nil || dead {
+			return jobs.StateDead, err
+		}
+		return jobs.StateQueued, t.requeue(ctx, r, t.now.UnixMicro())
+	}
+	if due := micro(e.At); !e.At.IsZero() && due > t.now.UnixMicro() {
+		t.due = true
+		return jobs.StateScheduled, t.changeHeld(ctx, l, `state = 'queued', result = NULL, due = ?, run_at = ?`, due, due)
+	}
+	return jobs.StateQueued, t.release(ctx, l)
+}
+
+// release ends a lease. The due time of the task is its RunAt again, so it comes before
+// tasks that became due later.
+func (t *tx) release(ctx context.Context, l *driver.Lease) error {
+	t.due = true
+	return t.changeHeld(ctx, l, `state = 'queued', result = NULL, due = run_at`)
+}
+
+const leasesOf = `SELECT id, attempts FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running'`
+
+// ReleaseOthers implements driver.Remote. It takes the write lock only if there is a lease
+// to release.
+func (s *Store) ReleaseOthers(ctx context.Context, owner string, keep []*driver.Lease) (n int, err error) {
+	others, err := s.others(ctx, owner, keep)
+	if err != nil {
+		return 0, fmt.Errorf("find leases of %s: %w", owner, s.readError(ctx, err))
+	}
+	for _, l := range others {
+		err := s.Release(ctx, l)
+		if err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
+			return n, err
+		}
+		if err == nil {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// others returns the leases of an owner that are not in keep.
+func (s *Store) others(ctx context.Context, owner string, keep []*driver.Lease) (all []*driver.Lease, err error) {
+	rows, err := s.read.QueryContext(ctx, leasesOf, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
+	for rows.Next() {
+		l := &driver.Lease{Task: new(jobs.Task), Owner: owner}
+		if err := rows.Scan(&l.Task.ID, &l.Attempt); err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(keep, func(k *driver.Lease) bool { return k.Task.ID == l.Task.ID && k.Attempt == l.Attempt }) {
+			all = append(all, l)
+		}
+	}
+	return all, rows.Err()
+}
+
+// Report implements driver.Remote.
+func (s *Store) Report(ctx context.Context, l *driver.Lease, r driver.Report) error {
+	var meta any // NULL: the column stays as it is
+	if r.Meta != nil {
+		meta = string(r.Meta)
+	}
+	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
+		return tx.changeHeld(ctx, l, `progress = coalesce(?, progress), note = coalesce(?, note), result = coalesce(?, result)`, r.Percent, r.Note, meta)
+	})
+	if err != nil {
+		return fmt.Errorf("record progress of task %s: %w", l.Task.ID, err)
+	}
+	return nil
+}
