@@ -51,6 +51,7 @@ var floors = map[string]int{
 
 	"jobs/schedule":       14,
 	"jobs/machinery":      20,
+	"jobs/celery":         20,
 	"jobs/workerapi":      20,
 	"jobs/sqlite":         20,
 	"jobs/redisstream":    20,

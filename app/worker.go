@@ -11,6 +11,7 @@ import (
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/jobs/workerapi"
@@ -28,6 +29,9 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	counters := metrics.Sources{
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
+	}
+	if c.Celery != "" {
+		counters.Celery = new(celery.Counters)
 	}
 	files := uploads.Options{MaxFile: c.MaxUpload, Logger: log}
 	if c.Files != "" { // a worker receives no uploads, but sends requests to object storage
@@ -68,6 +72,16 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	}
 	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
+	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log)}
+	if c.Celery != "" {
+		bridge, err := celery.New(services.Tasks, celery.Options{
+			Address: c.Celery, Results: c.CeleryResults, Queues: c.CeleryQueues, Prefix: c.CeleryPrefix, Counters: counters.Celery, Logger: log,
+		})
+		if err != nil {
+			return err
+		}
+		upper = append(upper, bridge.Run)
+	}
 	lower := []runFunc{blocking.Run}
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
@@ -75,5 +89,5 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	claim := func(ctx context.Context) error {
 		return workerapi.KeepClaim(ctx, s.store, child.Owner(), workerapi.ClaimOf(tasks, c.Queues), log)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log), claim}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	return runLayers(ctx, append(upper, claim), lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

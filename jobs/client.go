@@ -56,6 +56,11 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 	if err := c.Complete(ctx, &n); err != nil {
 		return nil, false, err
 	}
+	return c.store(ctx, n, given)
+}
+
+// store passes a complete task to the store. given is the task as the caller gave it.
+func (c *Client) store(ctx context.Context, n, given NewTask) (t *Task, created bool, err error) {
 	if len(given.Link)+len(given.LinkError) > 0 {
 		if n.Digest, err = linkDigest(given); err != nil {
 			return nil, false, err

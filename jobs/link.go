@@ -33,6 +33,28 @@ func (l Link) results() int {
 	return 1
 }
 
+// EnqueueAfter is Enqueue for a task that follows tasks of another system, such as the body of
+// a chord of Celery. Its arguments get their results as the link says. As in a workflow, the
+// types of results are not checked here. The link cannot be a group.
+func (c *Client) EnqueueAfter(ctx context.Context, l Link, results []json.RawMessage) (t *Task, created bool, err error) {
+	if err := l.Results.Check(); err != nil {
+		return nil, false, err
+	}
+	if l.Group != nil {
+		return nil, false, fmt.Errorf("%w: use EnqueueGroup for a group", ErrOption)
+	}
+	n, given := l.NewTask, l.NewTask
+	if err := c.completeWithResults(ctx, &n, incomingOf(l.Immutable, l.Results, len(results))); err != nil {
+		return nil, false, err
+	}
+	if !l.Immutable {
+		if n.Args, err = n.JoinResults(l.Results, results); err != nil {
+			return nil, false, err
+		}
+	}
+	return c.store(ctx, n, given)
+}
+
 // setLinks turns Link and LinkError into Signature.
 func (c *Client) setLinks(ctx context.Context, n *NewTask) error {
 	if len(n.Link)+len(n.LinkError) == 0 {

@@ -260,11 +260,10 @@ func TestTypedSchema(t *testing.T) {
 
 // A task with positional arguments accepts keyword arguments, too.
 func TestKeywords(t *testing.T) {
-	mail := jobs.Definition{
+	client, store := clientOf(t, jobs.Definition{
 		Name: "mail", Handler: func(context.Context, *jobs.Job) error { return nil },
 		Args: []jobs.Arg{{Name: "to", Type: jobs.ArgString}, {Name: "subject", Type: jobs.ArgString, Default: "none"}, {Name: "copies", Type: jobs.ArgInteger, Default: 1}},
-	}
-	client, store := clientOf(t, mail)
+	})
 	for _, c := range []struct{ args, kwargs, want string }{
 		{``, `{"to":"a"}`, `["a","none",1]`},
 		{``, `{"copies":2,"to":"a"}`, `["a","none",2]`},
@@ -290,6 +289,15 @@ func TestKeywords(t *testing.T) {
 			t.Errorf("%s %s: %v, want %q", c.args, c.kwargs, err, c.why)
 		}
 	}
+}
+
+// A client without definitions stores keyword arguments, and the worker places them.
+func TestStoredKeywords(t *testing.T) {
+	d := jobs.Definition{
+		Name: "mail",
+		Args: []jobs.Arg{{Name: "to", Type: jobs.ArgString}, {Name: "subject", Type: jobs.ArgString, Default: "none"}, {Name: "copies", Type: jobs.ArgInteger, Default: 1}},
+	}
+	_, store := clientOf(t)
 	unknowing := &jobs.Client{Store: store}
 	for kwargs, want := range map[string]string{`{"to":"a"}`: `{"to":"a"}`, `{}`: ``, ``: ``} {
 		if _, _, err := unknowing.Enqueue(t.Context(), jobs.NewTask{Name: "mail", Kwargs: json.RawMessage(kwargs)}); err != nil {
@@ -302,7 +310,6 @@ func TestKeywords(t *testing.T) {
 		t.Errorf("kwargs that are an array: %v", err)
 	}
 	// The handler gets them by position. A worker refuses those that do not fit.
-	d := jobs.Definition{Name: "mail", Args: mail.Args}
 	job, err := d.Job(&jobs.Task{Args: json.RawMessage(`["a"]`), Kwargs: json.RawMessage(`{"copies":3}`)}, 1, nil, nil)
 	var to, subject string
 	var copies int

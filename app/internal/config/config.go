@@ -49,7 +49,11 @@ type Config struct {
 	Templates     string   // folder of the templates, or empty for the application's own
 	UploadPool    int      // goroutines per process that write uploads
 	Data          string
-	Broker        string // task store: SQLite, or addresses of Redis
+	Broker        string   // task store: SQLite, or addresses of Redis
+	Celery        string   // Redis of Celery clients whose tasks the workers take, or empty
+	CeleryResults string   // result backend of these; empty: Celery
+	CeleryQueues  []string // queues of Celery to take from
+	CeleryPrefix  string   // prefix of Celery's keys
 	UploadDir     string
 	FilesRedirect time.Duration // validity of a URL of Files to which downloads are redirected; 0 is off
 	Files         string        // object storage for uploaded files, for s3.Parse; empty: UploadDir
@@ -292,6 +296,7 @@ func (f *flags) resolve(command Command, c *Config) {
 		c.Admin = ""
 	}
 	c.Queues, c.Weights = f.parseQueues(splitList(f.queue))
+	c.CeleryQueues = splitList(f.celeryQueues)
 	c.Origins = splitList(f.origins)
 	c.CORSHeaders = splitList(f.corsHeaders)
 	c.UploadTypes = splitList(strings.ToLower(f.uploadTypes))

@@ -34,7 +34,7 @@ type flags struct {
 	settings []Setting // values of the application's own flags, in the order of setting
 
 	// Values that resolve, parse or load converts for Config.
-	queue, origins, corsHeaders, proxies, tokenFile, uploadTypes, file string
+	queue, celeryQueues, origins, corsHeaders, proxies, tokenFile, uploadTypes, file string
 }
 
 func newFlags(command Command, p *Program) *flags {
@@ -97,6 +97,10 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.BoolVar(&c.Watch, "watch", false, "for development: reload when the binary, the file of -config or -tasks, or a file of -templates changes;\nopen pages reload in the browser, also when a file of -static changes")
 	s.StringVar(&c.Data, "data", "data", "`folder` for tasks, uploads and all other state")
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")
+	s.StringVar(&c.Celery, "celery", "", "`address` of the Redis that is the broker of Celery clients: the workers take their messages as tasks;\nredis://HOST:PORT/DATABASE, rediss:// or unix:// (default none)")
+	s.StringVar(&f.celeryQueues, "celery-queues", "celery", "`queues` of -celery to take messages from, comma-separated")
+	s.StringVar(&c.CeleryResults, "celery-results", "", "`address` of the Redis that is the result backend of these clients (default the value of -celery)")
+	s.StringVar(&c.CeleryPrefix, "celery-prefix", "", "`prefix` of the keys of these clients: their global_keyprefix (default none)")
 	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, because ps shows the command line")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that contains the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")

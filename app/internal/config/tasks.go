@@ -123,5 +123,5 @@ func (f *flags) checkTaskStore(c Config) {
 		}
 		return
 	}
-	f.checkBroker(c)
+	f.checkStore(c)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/cookie"
 	"github.com/galeserver/gale/uploads/s3"
@@ -93,7 +94,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	}
 	f.checkPrograms(c)
 	f.checkBrowsers(c)
-	f.checkBroker(*c)
+	f.checkBroker(command, *c)
 	f.checkFolder("data", c.Data)
 	f.checkFolder("upload-dir", c.UploadDir)
 	f.loadToken(c)
@@ -222,8 +223,14 @@ func (f *flags) checkAdmin(address string) {
 	}
 }
 
-// checkBroker checks the address of the task store.
-func (f *flags) checkBroker(c Config) {
+// checkBroker checks the addresses of the task store and of Celery.
+func (f *flags) checkBroker(command Command, c Config) {
+	f.checkStore(c)
+	f.checkCelery(command, c)
+}
+
+// checkStore checks the address of the task store.
+func (f *flags) checkStore(c Config) {
 	if c.Broker == SQLite {
 		return
 	}
@@ -255,6 +262,37 @@ func (f *flags) checkUploads(c *Config) {
 		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
 			f.fault("-upload-types: %q is not an ending of a filename, such as .mp3, or *", ending)
 		}
+	}
+}
+
+// checkCelery checks the flags of messages from Celery clients.
+func (f *flags) checkCelery(command Command, c Config) {
+	if c.Celery == "" {
+		for _, name := range []string{"celery-queues", "celery-results", "celery-prefix"} {
+			if f.given[name] {
+				f.fault("-%s: needs -celery", name)
+			}
+		}
+		return
+	}
+	if err := celery.Check(c.Celery); err != nil {
+		f.fault("-celery: %v", err)
+	}
+	if c.CeleryResults != "" {
+		if err := celery.Check(c.CeleryResults); err != nil {
+			f.fault("-celery-results: %v", err)
+		}
+	}
+	if len(c.CeleryQueues) == 0 {
+		f.fault("-celery-queues: is empty; give at least one queue")
+	}
+	for _, q := range c.CeleryQueues {
+		if !jobs.ValidID(q) {
+			f.fault("-celery-queues: %q: the name of a queue must consist of letters, digits, dots, underscores and hyphens", q)
+		}
+	}
+	if command == Serve && c.Workers == 0 && !c.Single {
+		f.fault("-celery: the workers take the messages, and there are none: set -workers, or set -celery for server worker")
 	}
 }
 

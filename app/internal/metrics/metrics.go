@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server/cache"
@@ -53,6 +54,8 @@ type Sources struct {
 	Cache *cache.Counters
 	// Program counts what a worker program does.
 	Program *Program
+	// Celery counts the messages of Celery clients.
+	Celery *celery.Counters
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -83,6 +86,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Program != nil {
 		r.MustRegister(programCollector{s.Program})
+	}
+	if s.Celery != nil {
+		r.MustRegister(celeryCollector{s.Celery})
 	}
 	return r
 }
