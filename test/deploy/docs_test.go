@@ -19,7 +19,7 @@ var pages = []string{
 	"README.md", "docs/tutorial/first-server.md", "docs/tutorial/first-application.md",
 	"docs/tutorial/from-tornado.md", "docs/tutorial/from-celery.md",
 	"docs/reference/routes.md", "docs/reference/tasks.md", "docs/reference/uploads.md", "docs/reference/realtime.md",
-	"docs/howto/write-a-command-task.md", "docs/howto/write-a-worker.md", "docs/howto/write-a-python-worker.md", "docs/howto/allow-other-origins.md",
+	"docs/howto/write-a-command-task.md", "docs/howto/write-a-worker.md", "docs/howto/write-a-python-worker.md", "docs/reference/worker-protocol.md", "docs/howto/allow-other-origins.md",
 	"docs/howto/deploy.md", "docs/howto/secure.md", "docs/howto/back-up-and-restore.md", "docs/howto/reverse-proxy.md",
 	"docs/howto/scale.md", "docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/debug-a-stuck-task.md",
 	"docs/howto/profile.md",
