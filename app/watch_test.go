@@ -90,6 +90,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("the stream of a replaced process: %s", got)
 	}
 	await("the new template is used", func() bool { return strings.HasPrefix(page(), "<body>second") })
+	awaitLog(t, log, "msg=reloaded release=1") // until then the old release may still serve
 	if again := next(follow(t, url), "data: "); again == "" || again == release {
 		t.Errorf("the new release is %s, the old one was %s", again, release)
 	}

@@ -187,7 +187,8 @@ func TestAlone(t *testing.T) {
 
 // Standard input ends with the process that runs the program, and not before.
 func TestStdin(t *testing.T) {
-	r := launch(t, `trap 'exit 0' TERM; (cat; echo end) & echo up; wait`, nil)
+	// sh starts background commands with /dev/null as standard input.
+	r := launch(t, `trap 'exit 0' TERM; exec 3<&0; (cat <&3; echo end) & echo up; wait`, nil)
 	r.await(t, "line=up")
 	if strings.Contains(r.log.String(), "line=end") {
 		t.Error("standard input has ended")
