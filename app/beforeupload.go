@@ -46,6 +46,13 @@ func newDecider(a *Application, c config.Config, p *pool.Pool, refused func(stri
 	return d
 }
 
+// use sets the services that BeforeUpload gets.
+func (d *decider) use(s *Services) {
+	if d != nil {
+		d.services = s
+	}
+}
+
 // decide is uploads.Options.Decide.
 func (d *decider) decide(ctx context.Context, p uploads.Proposal) (result uploads.Decision, err error) {
 	if d.app.BeforeUpload != nil {
@@ -104,7 +111,7 @@ func asRefusal(err error) error {
 		if reason == "" {
 			reason = fasthttp.StatusMessage(own.Status)
 		}
-		return &uploads.Refusal{Status: own.Status, Reason: reason}
+		return &uploads.RefusalError{Status: own.Status, Reason: reason}
 	}
 	return err
 }

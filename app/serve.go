@@ -67,21 +67,18 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
 	workers := newWorkers(c, s, starter.Client, counters.Tasks, log)
 	defer context.AfterFunc(ctx, workers.Drain)()
-	d := routes.Deps{
-		Workers: workers, Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
-		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
-		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
-	}
-	if d.Schedules, err = schedules(a, c); err != nil {
-		return err
-	}
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
 		return err
 	}
-	d.Guard = newGuard(c, a, origins, services)
+	d := routes.Deps{
+		Workers: workers, Tasks: tasks, Client: starter.Client, UploadStarter: starter, Hub: newHub(c, counters.Realtime, log),
+		Guard: newGuard(c, a, origins, services), Leaving: ctx, Logger: log,
+	}
 	d.UploadAdmit = uploadAdmit(&a, c, d.Guard)
-	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
+	if err := addDeps(&d, a, c, s, services); err != nil {
+		return err
+	}
 	closeStatic, err := a.openPages(c, &d, services)
 	if err != nil {
 		return err
@@ -96,9 +93,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	d.Console, d.Watches = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log), watch.New(d.Client, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
-	if decisions != nil {
-		decisions.services = services
-	}
+	decisions.use(services)
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
@@ -109,6 +104,16 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
+	return err
+}
+
+// addDeps sets the fields of d that come from the configuration, the state and the services.
+func addDeps(d *routes.Deps, a Application, c config.Config, s *state, services *Services) (err error) {
+	d.Store, d.Artifacts, d.Uploads = s.store, s.artifacts, s.uploads
+	d.UploadTypes, d.MaxUpload, d.FilesRedirect = c.UploadTypes, c.MaxUpload, c.FilesRedirect
+	d.Sockets = uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: d.Logger})
+	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, d.Logger)
+	d.Schedules, err = schedules(a, c)
 	return err
 }
 

@@ -42,15 +42,15 @@ type Permit struct {
 	Subject             string // Sender.Subject
 }
 
-// Refusal is an error of Options.Decide that refuses a file. The client gets the status
+// RefusalError is an error of Options.Decide that refuses a file. The client gets the status
 // and the reason.
-type Refusal struct {
+type RefusalError struct {
 	Status int    // HTTP status, 400 to 499
 	Reason string // begins in lower case, and contains nothing internal
 }
 
 // Error implements error.
-func (r *Refusal) Error() string { return r.Reason }
+func (r *RefusalError) Error() string { return r.Reason }
 
 // ErrUndecided is for a decision that cannot be made now. The file is refused, and the client
 // may try again later.
@@ -128,7 +128,7 @@ func tooLarge(limit int64) error {
 }
 
 // code returns the code of a File for the refusal.
-func (r *Refusal) code() int {
+func (r *RefusalError) code() int {
 	switch r.Status {
 	case http.StatusConflict:
 		return CodeExists

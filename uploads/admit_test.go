@@ -30,11 +30,11 @@ func TestAdmit(t *testing.T) {
 		"wrong name":        {Proposal{Directory: "d", Filename: ".."}, Decision{Filename: "b"}, nil, Permit{}, CodeInvalid, 400, "unacceptable name"},
 		"too large":         {Proposal{Directory: "d", Filename: "a", Size: 101}, Decision{MaxSize: 1000}, nil, Permit{}, CodeTooLarge, 413, "limit of a file is 100 bytes"},
 		"over the decision": {Proposal{Directory: "d", Filename: "a", Size: 6}, Decision{MaxSize: 5}, nil, Permit{}, CodeTooLarge, 413, "limit of a file is 5 bytes"},
-		"refused":           {Proposal{Directory: "d", Filename: "a"}, Decision{}, &Refusal{403, "no"}, Permit{}, CodeRefused, 403, "no"},
-		"refused, exists":   {Proposal{Directory: "d", Filename: "a"}, Decision{}, &Refusal{409, "no"}, Permit{}, CodeExists, 409, "no"},
-		"refused, format":   {Proposal{Directory: "d", Filename: "a"}, Decision{}, &Refusal{415, "no"}, Permit{}, CodeFormat, 415, "no"},
-		"refused, other":    {Proposal{Directory: "d", Filename: "a"}, Decision{}, &Refusal{451, "no"}, Permit{}, 451, 451, "no"},
-		"refused, wrongly":  {Proposal{Directory: "d", Filename: "a"}, Decision{}, &Refusal{200, "no"}, Permit{}, CodeRefused, 403, "no"},
+		"refused":           {Proposal{Directory: "d", Filename: "a"}, Decision{}, &RefusalError{403, "no"}, Permit{}, CodeRefused, 403, "no"},
+		"refused, exists":   {Proposal{Directory: "d", Filename: "a"}, Decision{}, &RefusalError{409, "no"}, Permit{}, CodeExists, 409, "no"},
+		"refused, format":   {Proposal{Directory: "d", Filename: "a"}, Decision{}, &RefusalError{415, "no"}, Permit{}, CodeFormat, 415, "no"},
+		"refused, other":    {Proposal{Directory: "d", Filename: "a"}, Decision{}, &RefusalError{451, "no"}, Permit{}, 451, 451, "no"},
+		"refused, wrongly":  {Proposal{Directory: "d", Filename: "a"}, Decision{}, &RefusalError{200, "no"}, Permit{}, CodeRefused, 403, "no"},
 		"named error":       {Proposal{Directory: "d", Filename: "a"}, Decision{}, WithReason(ErrFormat, "no notes"), Permit{}, CodeFormat, 415, "no notes"},
 		"undecided":         {Proposal{Directory: "d", Filename: "a"}, Decision{}, fmt.Errorf("%w: x", ErrUndecided), Permit{}, CodeInternal, 500, "try again later"},
 		"a fault":           {Proposal{Directory: "d", Filename: "a"}, Decision{}, internal, Permit{}, CodeInternal, 500, "internal error"},
@@ -56,10 +56,10 @@ func TestAdmit(t *testing.T) {
 // the form is stored.
 func TestDecisionsAboutForms(t *testing.T) {
 	eachKind(t, Options{Decide: func(_ context.Context, p Proposal) (Decision, error) {
-		switch {
-		case p.Filename == "no":
-			return Decision{}, &Refusal{http.StatusForbidden, "no: " + p.Sender.Subject}
-		case p.Filename == "later":
+		switch p.Filename {
+		case "no":
+			return Decision{}, &RefusalError{http.StatusForbidden, "no: " + p.Sender.Subject}
+		case "later":
 			return Decision{}, ErrUndecided
 		}
 		return Decision{Directory: "of/" + p.Sender.Subject, MaxSize: 5}, nil

@@ -17,7 +17,7 @@ const (
 	CodeStored   = 200
 	CodePartial  = 206 // resumable upload that is not complete; never in the response to a form
 	CodeInvalid  = 400 // unacceptable name, malformed form, wrong digest or incomplete body
-	CodeRefused  = 403 // Refusal, or over a quota
+	CodeRefused  = 403 // RefusalError, or over a quota
 	CodeTooLarge = 413
 	CodeInternal = 500
 	CodeExists   = 501
@@ -140,7 +140,7 @@ func codeAndReason(err error) (code int, reason string) {
 	case errors.Is(err, ErrBody):
 		return CodeInvalid, ErrBody.Error()
 	}
-	if r, ok := errors.AsType[*Refusal](err); ok {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return r.code(), r.Reason
 	}
 	for _, row := range []struct {

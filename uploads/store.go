@@ -71,7 +71,7 @@ type Options struct {
 	// the last part, in bytes. Default 1 MiB.
 	MaxField int64
 	// Decide decides about each file, before its content is received. Its error refuses the
-	// file: a *Refusal and the errors of this package have their own responses, and any
+	// file: a *RefusalError and the errors of this package have their own responses, and any
 	// other one is an internal error. It runs in the calling goroutine, may block, and is
 	// called from several goroutines at once. Nil: every file is admitted.
 	Decide func(ctx context.Context, p Proposal) (Decision, error)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -140,7 +141,7 @@ func (s *Schema) setTypes(raw json.RawMessage) error {
 		return errors.New("schema: type is neither a name nor a list of names")
 	}
 	for _, name := range s.types {
-		if !strings.Contains(" null boolean object array number string integer ", " "+name+" ") {
+		if !slices.Contains([]string{"null", "boolean", "object", "array", "number", "string", "integer"}, name) {
 			return fmt.Errorf("schema: %q is not a type", name)
 		}
 	}

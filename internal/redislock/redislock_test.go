@@ -97,7 +97,7 @@ func TestForgotten(t *testing.T) {
 // Without Redis there is an error.
 func TestUnavailable(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer rdb.Close() //nolint:errcheck // of a test
+	defer rdb.Close()
 	if k, err := New(rdb, "test", Options{}).Acquire(t.Context(), "x"); k != nil || err == nil {
 		t.Errorf("%v, %v", k, err)
 	}

@@ -86,7 +86,7 @@ func (f *fixture) work(t *testing.T) {
 		for {
 			leases, err := f.store.Lease(ctx, driver.LeaseRequest{Owner: "w", Queues: []string{"default", "media"}, Names: names, Max: 10})
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // the test has ended
 			}
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package python_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,7 @@ func post(t *testing.T, g *harness.Server, id, name, args string) string {
 	t.Helper()
 	testutil.Eventually(t, "task "+name+" is accepted", func() bool {
 		resp, _ := harness.Request(t, "POST", g.URL+"/tasks", fmt.Sprintf(`{"id":%q,"task":%q,"args":%s}`, id, name, args))
-		return resp.StatusCode == 202 || resp.StatusCode == 200
+		return resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusOK
 	})
 	return id
 }
@@ -79,7 +80,7 @@ func TestWorker(t *testing.T) {
 	if _, text, err := harness.Get(g.URL + "/tasks/rep/artifacts/text.txt"); err != nil || text != "words" {
 		t.Errorf("artifact: %q, %v", text, err)
 	}
-	if resp, text := harness.Request(t, "POST", g.URL+"/tasks", `{"task":"square","args":["x"]}`); resp.StatusCode != 400 {
+	if resp, text := harness.Request(t, "POST", g.URL+"/tasks", `{"task":"square","args":["x"]}`); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("wrong argument: %d %s", resp.StatusCode, text)
 	}
 	_ = w.cmd.Process.Signal(syscall.SIGTERM)

@@ -69,7 +69,7 @@ func TestUploadHookService(t *testing.T) {
 	}
 	kind, form := harness.UploadForm("d", "form.exe", []byte("x"))
 	resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", kind)
-	if resp.StatusCode != 422 || !strings.Contains(text, `"code":422`) {
+	if resp.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(text, `"code":422`) {
 		t.Errorf("form: %d %s", resp.StatusCode, text)
 	}
 	hook.Close()
@@ -96,10 +96,10 @@ func TestUploadHookProgram(t *testing.T) {
 	dir := t.TempDir()
 	hook := script(t, dir, "hook", `if grep -q '"filename":"bad'; then echo "it is bad" >&2; exit 1; fi; echo '{"filename":"'$1'"}'`)
 	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-on-upload", "", "-upload-hook", hook+" new.txt")
-	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/bad.txt", "x"); resp.StatusCode != 403 || !strings.Contains(text, `"reason":"it is bad"`) {
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/bad.txt", "x"); resp.StatusCode != http.StatusForbidden || !strings.Contains(text, `"reason":"it is bad"`) {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
-	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/good.txt", "x"); resp.StatusCode != 200 || !strings.Contains(text, `"filename":"new.txt"`) {
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/good.txt", "x"); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"filename":"new.txt"`) {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
 	if code, _, errs := harness.Outcome(t, dir, "check", "-quarantine", "long_running_task"); code != 2 || !strings.Contains(errs, "-quarantine: long_running_task cannot be started with a directory and a filename") {
@@ -132,7 +132,7 @@ func TestQuotas(t *testing.T) {
 	want(g, "photos/b", 40, 200)
 	want(g, "other/a", 51, 403)
 	kind, form := harness.UploadForm("photos", "form", []byte("x"))
-	if resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", kind); resp.StatusCode != 403 {
+	if resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", kind); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("form: %d %s", resp.StatusCode, text)
 	}
 	if a, err := harness.TusDo(g, "POST", "/tus/", nil, "Upload-Length: 51", harness.TusMetadata("filename", "a")); err != nil || a.Status != 403 {
@@ -144,7 +144,7 @@ func TestQuotas(t *testing.T) {
 	g.Kill()
 	g = harness.Start(t, dir, args...)
 	want(g, "photos/c", 1, 403)
-	if resp, text := harness.Request(t, "DELETE", g.URL+"/upload?directory=photos&filename=b", ""); resp.StatusCode != 200 {
+	if resp, text := harness.Request(t, "DELETE", g.URL+"/upload?directory=photos&filename=b", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("remove: %d %s", resp.StatusCode, text)
 	}
 	want(g, "photos/c", 40, 200)
@@ -179,11 +179,11 @@ func TestQuarantine(t *testing.T) {
 		t.Helper()
 		for name := range names {
 			for _, method := range []string{"GET", "HEAD"} {
-				if resp, _ := harness.Request(t, method, g.URL+"/upload/q/"+name, ""); resp.StatusCode != 404 {
+				if resp, _ := harness.Request(t, method, g.URL+"/upload/q/"+name, ""); resp.StatusCode != http.StatusNotFound {
 					t.Errorf("%s %s: %d", method, name, resp.StatusCode)
 				}
 			}
-			if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/q/"+name, "x"); resp.StatusCode != 409 {
+			if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/q/"+name, "x"); resp.StatusCode != http.StatusConflict {
 				t.Errorf("PUT %s: %d", name, resp.StatusCode)
 			}
 		}
@@ -231,7 +231,7 @@ func TestQuarantine(t *testing.T) {
 		m := g.Metrics(t)
 		return m.Sum("gale_upload_quarantine_total", "result=released") == 1 && m.Sum("gale_upload_quarantine_total", "result=removed") == 1
 	})
-	if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/q/bad.txt", "nothing"); resp.StatusCode != 200 {
+	if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/q/bad.txt", "nothing"); resp.StatusCode != http.StatusOK {
 		t.Errorf("the name of the removed file: %d", resp.StatusCode)
 	}
 }

@@ -335,7 +335,7 @@ func TestNoRedis(t *testing.T) {
 	p := startPlace(t)
 	b := p.service.open(t, Options{})
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
-	defer rdb.Close() //nolint:errcheck // of a test
+	defer rdb.Close()
 	r := b.Resumable(uploads.New(b.Backend(), uploads.Options{}), rdb)
 	if _, _, err := r.Hold(t.Context(), uploadID); !errors.Is(err, uploads.ErrUnavailable) {
 		t.Errorf("hold: %v", err)

@@ -78,7 +78,7 @@ func (r *Resumable) look(ctx context.Context, id string, object minio.ObjectInfo
 	if err != nil && !errors.Is(err, tus.ErrUnreadable) {
 		return seen{}, err
 	}
-	s.Hash, s.Metadata, s.Directory, s.Filename, s.State.Parts = nil, "", "", "", nil
+	s.Hash, s.Metadata, s.Directory, s.Filename, s.Parts = nil, "", "", "", nil
 	return seen{etag: etag, state: s.State, lost: err != nil}, nil
 }
 

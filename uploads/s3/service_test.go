@@ -276,7 +276,7 @@ func (s *service) list(w http.ResponseWriter, prefix string) {
 // listMultiparts lists the multipart uploads of a prefix.
 func (s *service) listMultiparts(w http.ResponseWriter, prefix string) {
 	type upload struct {
-		Key, UploadId string //nolint:revive // as in the XML
+		Key, UploadId string // as in the XML
 		Initiated     time.Time
 	}
 	var result struct {

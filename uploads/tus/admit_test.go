@@ -17,7 +17,7 @@ func deciding(t *testing.T, dir string) (f *fixture, asked *[]uploads.Proposal) 
 	store, err := uploads.Open(dir, uploads.Options{MaxFile: 1 << 20, Decide: func(_ context.Context, p uploads.Proposal) (uploads.Decision, error) {
 		*asked = append(*asked, p)
 		if p.Metadata["kind"] == "secret" {
-			return uploads.Decision{}, &uploads.Refusal{Status: 403, Reason: "no secrets"}
+			return uploads.Decision{}, &uploads.RefusalError{Status: 403, Reason: "no secrets"}
 		}
 		return uploads.Decision{Filename: "moved-" + p.Filename, MaxSize: 10}, nil
 	}})

@@ -157,7 +157,7 @@ func copyAttributes(out, in *os.File, info fs.FileInfo) error {
 	names := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Flistxattr(int(in.Fd()), names)
 	if err != nil {
-		return nil //nolint:nilerr // the file system has no attributes
+		return nil // the file system has no attributes
 	}
 	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
 	for name := range strings.SplitSeq(string(names[:n]), "\x00") {

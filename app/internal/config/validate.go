@@ -84,14 +84,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		f.checkOneOf("on-upload", c.OnUpload, tasks...)
 	}
 	f.checkDecisions(command, c, tasks)
-	if len(c.Queues) == 0 {
-		f.fault("-queue: is empty; give at least one queue")
-	}
-	for _, q := range c.Queues {
-		if !jobs.ValidID(q) {
-			f.fault("-queue: %q: the name of a queue must consist of letters, digits, dots, underscores and hyphens", q)
-		}
-	}
+	f.checkQueues(c.Queues)
 	f.checkPrograms(c)
 	f.checkBrowsers(c)
 	f.checkBroker(command, *c)
@@ -108,6 +101,17 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	}
 	if command == Serve && c.exposed(c.Host) {
 		f.fault(exposedFault, "-host", c.Host)
+	}
+}
+
+func (f *flags) checkQueues(queues []string) {
+	if len(queues) == 0 {
+		f.fault("-queue: is empty; give at least one queue")
+	}
+	for _, q := range queues {
+		if !jobs.ValidID(q) {
+			f.fault("-queue: %q: the name of a queue must consist of letters, digits, dots, underscores and hyphens", q)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func describeWorkers() openapi.Group {
 			}},
 			"POST /workers/log": workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
 		},
-		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask", "ChainTask")...),
+		Types: slices.Concat(workerBodies(), workerResponses(), typesNamed("Task", "Failure", "NewTask", "ChainTask")),
 	}
 }
 
@@ -53,7 +53,8 @@ func workerList(id, summary, description, entry string) []openapi.Operation {
 	return all
 }
 
-func workerTypes() []openapi.Type {
+// workerBodies returns the schemas of the requests of workers.
+func workerBodies() []openapi.Type {
 	text := func(description string) *openapi.Schema {
 		return &openapi.Schema{Type: "string", Description: description}
 	}
@@ -100,6 +101,12 @@ func workerTypes() []openapi.Type {
 		in("WorkerLog", "Output of an attempt.", []string{"lease", "lines"}, map[string]*openapi.Schema{
 			"lease": text("Lease of the attempt."), "lines": {OneOf: []*openapi.Schema{openapi.Text(), {Type: "array", Items: openapi.Text()}}, Description: "Text, or a list of lines."},
 		}),
+	}
+}
+
+// workerResponses returns the schemas of the responses to workers.
+func workerResponses() []openapi.Type {
+	return []openapi.Type{
 		{Name: "WorkerAnnounced", Description: "A session.", Go: reflect.TypeFor[workerapi.AnnounceResponse](), Fields: map[string]openapi.Schema{
 			"session": says("Id of the session."), "ttl": says("Seconds from the last successful extend after which the leases end."), "limits": says("Limits of requests."),
 		}},

@@ -122,7 +122,7 @@ func (h *Hook) Decide(ctx context.Context, p uploads.Proposal) (d uploads.Decisi
 	} else {
 		err = run(ctx)
 	}
-	if _, refused := errors.AsType[*uploads.Refusal](err); err == nil || refused {
+	if _, refused := errors.AsType[*uploads.RefusalError](err); err == nil || refused {
 		return d, err
 	}
 	h.log.ErrorContext(ctx, "upload hook failed, the file is refused: see -upload-hook", "directory", p.Directory, "filename", p.Filename, "error", err)
@@ -166,7 +166,7 @@ func refuse(status int, text []byte) error {
 	}
 	reason, _, _ = strings.Cut(strings.TrimSpace(utf8text.Repair(reason)), "\n")
 	reason = utf8text.Cut(strings.Map(printable, reason), maxReason)
-	return &uploads.Refusal{Status: status, Reason: cmp.Or(reason, "refused")}
+	return &uploads.RefusalError{Status: status, Reason: cmp.Or(reason, "refused")}
 }
 
 func printable(r rune) rune {

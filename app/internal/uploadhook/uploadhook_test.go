@@ -27,14 +27,14 @@ const asJSON = `{"directory":"d","filename":"a.txt","size":5,"sender":{"subject"
 // outcome is what a hook is expected to return.
 type outcome struct {
 	decision uploads.Decision
-	refusal  uploads.Refusal // zero: none
-	unknown  bool            // uploads.ErrUndecided
+	refusal  uploads.RefusalError // zero: none
+	unknown  bool                 // uploads.ErrUndecided
 }
 
 func (o outcome) check(t *testing.T, d uploads.Decision, err error) {
 	t.Helper()
-	var refusal uploads.Refusal
-	if r, ok := errors.AsType[*uploads.Refusal](err); ok {
+	var refusal uploads.RefusalError
+	if r, ok := errors.AsType[*uploads.RefusalError](err); ok {
 		refusal = *r
 	}
 	if d != o.decision || refusal != o.refusal || errors.Is(err, uploads.ErrUndecided) != o.unknown || err == nil && (o.unknown || o.refusal.Status != 0) {
@@ -50,10 +50,10 @@ func TestService(t *testing.T) {
 	}{
 		"admitted":        {200, `{}`, outcome{}},
 		"renamed":         {200, `{"directory":"e/f","filename":"b","max_size":7}`, outcome{decision: uploads.Decision{Directory: "e/f", Filename: "b", MaxSize: 7}}},
-		"refused":         {403, `{"reason":"not today"}`, outcome{refusal: uploads.Refusal{Status: 403, Reason: "not today"}}},
-		"refused by text": {422, "no notes\nsecond line", outcome{refusal: uploads.Refusal{Status: 422, Reason: "no notes"}}},
-		"no reason":       {409, "", outcome{refusal: uploads.Refusal{Status: 409, Reason: "refused"}}},
-		"long reason":     {413, strings.Repeat("x", 1000), outcome{refusal: uploads.Refusal{Status: 413, Reason: strings.Repeat("x", maxReason-3) + "…"}}},
+		"refused":         {403, `{"reason":"not today"}`, outcome{refusal: uploads.RefusalError{Status: 403, Reason: "not today"}}},
+		"refused by text": {422, "no notes\nsecond line", outcome{refusal: uploads.RefusalError{Status: 422, Reason: "no notes"}}},
+		"no reason":       {409, "", outcome{refusal: uploads.RefusalError{Status: 409, Reason: "refused"}}},
+		"long reason":     {413, strings.Repeat("x", 1000), outcome{refusal: uploads.RefusalError{Status: 413, Reason: strings.Repeat("x", maxReason-3) + "…"}}},
 		"no such path":    {404, "", outcome{unknown: true}},
 		"no credentials":  {401, "", outcome{unknown: true}},
 		"busy":            {429, "", outcome{unknown: true}},
@@ -114,8 +114,8 @@ func TestProgram(t *testing.T) {
 		"admitted":    {`cat >/dev/null; echo '{}'`, outcome{}},
 		"input":       {`[ "$(cat)" = '` + asJSON + `' ] && [ "$1 $2" = "one two" ] && echo '{"max_size":9}'`, outcome{decision: uploads.Decision{MaxSize: 9}}},
 		"unread":      {`echo '{"filename":"b"}'`, outcome{decision: uploads.Decision{Filename: "b"}}},
-		"refused":     {`echo '{}'; echo "not today" >&2; echo more >&2; exit 1`, outcome{refusal: uploads.Refusal{Status: 403, Reason: "not today"}}},
-		"no reason":   {`exit 1`, outcome{refusal: uploads.Refusal{Status: 403, Reason: "refused"}}},
+		"refused":     {`echo '{}'; echo "not today" >&2; echo more >&2; exit 1`, outcome{refusal: uploads.RefusalError{Status: 403, Reason: "not today"}}},
+		"no reason":   {`exit 1`, outcome{refusal: uploads.RefusalError{Status: 403, Reason: "refused"}}},
 		"other exit":  {`echo '{}'; exit 2`, outcome{unknown: true}},
 		"killed":      {`kill -9 $$`, outcome{unknown: true}},
 		"no decision": {`true`, outcome{unknown: true}},

@@ -99,9 +99,9 @@ func (c client) create(length int, body []byte, header ...string) (id string) {
 }
 
 // patch appends body at an offset.
-func (c client) patch(id string, offset int, body []byte) tus.Response {
+func (c client) patch(id string, offset int, body []byte) {
 	c.t.Helper()
-	return c.want(http.StatusNoContent, "PATCH", id, body, "Upload-Offset", strconv.Itoa(offset))
+	c.want(http.StatusNoContent, "PATCH", id, body, "Upload-Offset", strconv.Itoa(offset))
 }
 
 // wantOffset checks the offset of an upload.
