@@ -288,6 +288,8 @@ class Pool:
             slot.close_output()
 
     def _on_message(self, slot: Slot) -> None:
+        if slot.sock is None:
+            return  # its end was handled in the same round of the selector
         messages = slot.read()
         if messages is None:
             # The process ends, or its application has closed the socket.
@@ -318,6 +320,10 @@ class Pool:
         held, state = slot.held, slot.state
         slot.read_output(1 << 22)
         verdict = slot.verdict
+        if held is not None and verdict is None:
+            for message in slot.drain():  # it may have ended right after its last message
+                if message.get("finish", {}).get("lease") == held.id:
+                    verdict = message["finish"]
         self._close(slot)
         slot.pid, slot.held, slot.kill_at, slot.killed_at = 0, None, float("inf"), float("inf")
         if state == STARTING:

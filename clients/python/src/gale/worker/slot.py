@@ -102,6 +102,16 @@ class Slot:
         except (OSError, ValueError):
             return None
 
+    def drain(self) -> List[Any]:
+        """Return the messages that a process has left at its end, at most 4 MiB."""
+        messages: List[Any] = []
+        for _ in range(16):
+            got = self.read()
+            if got is None:
+                break
+            messages += got
+        return messages
+
     def read_output(self, limit: int = 1 << 18) -> bool:
         """Read output, and report whether the pipe is still open."""
         while limit > 0 and self.output >= 0:
