@@ -61,7 +61,7 @@ uninstall: ## remove the installed files, but not the configuration and the stat
 	@echo "left: $(DESTDIR)$(SYSCONF) and /var/lib/gale"
 
 test: ## all tests except the slow ones; under five minutes
-	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools /usr/bin/python3:python3 $(CLIENTS)
+	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools /usr/bin/python3:python3 pip3:python3-pip $(CLIENTS)
 	$(GO) test -parallel 4 -timeout 30m $(TEST_FLAGS) ./...
 	cd test/openapi && $(GO) test -timeout 30m $(TEST_FLAGS) ./...
 

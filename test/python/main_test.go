@@ -8,3 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// python is Debian's interpreter, without other packages than Debian's.
+const python = "/usr/bin/python3"

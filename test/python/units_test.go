@@ -1,3 +1,5 @@
+//go:build !race
+
 package python_test
 
 import (
@@ -7,9 +9,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// python is Debian's interpreter, without other packages than Debian's.
-const python = "/usr/bin/python3"
 
 // The package's own tests, each module in a process of its own.
 func TestUnits(t *testing.T) {
@@ -44,9 +43,6 @@ func TestUnits(t *testing.T) {
 // pip installs the package without a network and without other packages.
 func TestInstall(t *testing.T) {
 	t.Parallel()
-	if exec.Command(python, "-m", "pip", "--version").Run() != nil {
-		t.Skip("no pip: install python3-pip")
-	}
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), python, "-m", "pip", "install", "--no-index", "--no-deps", "--target", dir, "./clients/python")
 	if out, err := cmd.CombinedOutput(); err != nil {
