@@ -65,17 +65,15 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
-	workers := newWorkers(c, s, starter.Client, counters.Tasks, log)
-	defer context.AfterFunc(ctx, workers.Drain)()
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
 		return err
 	}
 	d := routes.Deps{
-		Workers: workers, Tasks: tasks, Client: starter.Client, UploadStarter: starter, Hub: newHub(c, counters.Realtime, log),
-		Guard: newGuard(c, a, origins, services), Leaving: ctx, Logger: log,
+		Workers: newWorkers(c, s, starter.Client, counters.Tasks, log), Tasks: tasks, Client: starter.Client, UploadStarter: starter,
+		Hub: newHub(c, counters.Realtime, log), Guard: newGuard(c, a, origins, services), Leaving: ctx, Logger: log,
 	}
-	d.UploadAdmit = uploadAdmit(&a, c, d.Guard)
+	defer context.AfterFunc(ctx, d.Workers.Drain)()
 	if err := addDeps(&d, a, c, s, services); err != nil {
 		return err
 	}
@@ -113,6 +111,7 @@ func addDeps(d *routes.Deps, a Application, c config.Config, s *state, services 
 	d.UploadTypes, d.MaxUpload, d.FilesRedirect = c.UploadTypes, c.MaxUpload, c.FilesRedirect
 	d.Sockets = uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: d.Logger})
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, d.Logger)
+	d.UploadAdmit = uploadAdmit(&a, c, d.Guard)
 	d.Schedules, err = schedules(a, c)
 	return err
 }

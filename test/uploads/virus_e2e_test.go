@@ -164,7 +164,7 @@ func uploadEveryWay(t *testing.T, g *harness.Server, kind string, content []byte
 	}
 	ids["put"] = a.Files[0].Task
 	boundary, form := harness.UploadForm("v", kind+"-form", content)
-	if resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", boundary); resp.StatusCode != 200 || json.Unmarshal([]byte(text), &r) != nil {
+	if resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", boundary); resp.StatusCode != http.StatusOK || json.Unmarshal([]byte(text), &r) != nil {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
 	ids["form"] = r.Files[0].Task
