@@ -82,14 +82,10 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStatic()) }()
-	d.Resumable, err = tus.New(s.uploads, tus.Options{
-		Place: s.resumable(services.redis), Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
-	})
-	if err != nil {
+	if d.Resumable, err = newResumable(a, c, s, services, d.Events, starter, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Console, d.Watches = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log), watch.New(d.Client, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	decisions.use(services)
 	all, err := a.allRoutes(d, services)
@@ -112,8 +108,18 @@ func addDeps(d *routes.Deps, a Application, c config.Config, s *state, services 
 	d.Sockets = uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: d.Logger})
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, d.Logger)
 	d.UploadAdmit = uploadAdmit(&a, c, d.Guard)
+	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, d.Logger)
+	d.Watches = watch.New(d.Client, d.Logger)
 	d.Schedules, err = schedules(a, c)
 	return err
+}
+
+// newResumable returns the server of resumable uploads.
+func newResumable(a Application, c config.Config, s *state, services *Services, events *routes.UploadEvents, starter *routes.UploadStarter, log *slog.Logger) (*tus.Server, error) {
+	return tus.New(s.uploads, tus.Options{
+		Place: s.resumable(services.redis), Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry,
+		Stored: routes.Stored(events, starter), Progress: events.Offset, Logger: log,
+	})
 }
 
 // workerMeter counts the attempts of workers of other programs.

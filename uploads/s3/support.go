@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/singleflight"
@@ -103,20 +104,36 @@ func (b *Bucket) probe(ctx context.Context) (multipart bool, err error) {
 	return multipart, nil
 }
 
-// probeSingle creates an object, and checks that it cannot be overwritten.
+// probeSingle creates an object, and checks that it cannot be overwritten. A service that keeps
+// objects in folders may respond with 409 while another process removes the last object of
+// the folder, so that is tried again.
 func (b *Bucket) probeSingle(ctx context.Context, key string) error {
 	ctx, end := b.operation(ctx, 0)
 	defer end()
-	for i := range 2 {
+	put := func() error {
 		_, err := b.client.PutObject(ctx, b.name, key, strings.NewReader("probe"), 5, "", sumHex("probe"), onlyNew(nil))
-		switch {
-		case i == 0 && err != nil:
-			return failure(ctx, "create object", err)
-		case i == 1 && err == nil:
-			return errNotConditional
-		case i == 1 && !hasStatus(err, http.StatusPreconditionFailed):
-			return failure(ctx, "create object", err)
+		return err
+	}
+	err := put()
+	for range conflicts {
+		if !hasStatus(err, http.StatusConflict) {
+			break
 		}
+		select {
+		case <-ctx.Done():
+			return failure(ctx, "create object", context.Cause(ctx))
+		case <-time.After(conflictWait):
+		}
+		err = put()
+	}
+	if err != nil {
+		return failure(ctx, "create object", err)
+	}
+	if err = put(); err == nil {
+		return errNotConditional
+	}
+	if !hasStatus(err, http.StatusPreconditionFailed) {
+		return failure(ctx, "create object", err)
 	}
 	return nil
 }
