@@ -71,6 +71,9 @@ func (b *Bucket) List(ctx context.Context, directory, after string, limit int) (
 		found = found[:limit]
 		next = found[limit-1].Key
 	}
+	if found, err = b.withoutHidden(ctx, prefix, found); err != nil {
+		return nil, "", err
+	}
 	for _, object := range found {
 		e := uploads.Entry{Name: object.Key, Size: object.Size, Modified: object.LastModified}
 		if e.Name, e.Folder = strings.CutSuffix(object.Key, "/"); e.Folder {
@@ -79,6 +82,20 @@ func (b *Bucket) List(ctx context.Context, directory, after string, limit int) (
 		entries = append(entries, e)
 	}
 	return entries, next, nil
+}
+
+// withoutHidden returns the objects of a list that are not in quarantine. The marks were read
+// before the list, too: there, a file may have been stored since then, and here, it may have
+// been removed already.
+func (b *Bucket) withoutHidden(ctx context.Context, prefix string, found []minio.ObjectInfo) ([]minio.ObjectInfo, error) {
+	if len(found) == 0 || b.opts.Replace {
+		return found, nil
+	}
+	hidden, err := b.marks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found, func(o minio.ObjectInfo) bool { return hidden[nameHash(prefix+o.Key)] }), nil
 }
 
 // first returns the first n objects and folders below a prefix whose names are greater
