@@ -66,7 +66,10 @@ func (r *record) write(ctx context.Context, files []uploads.Pending) error {
 	}
 	ctx, end := r.bucket.operation(ctx, 0)
 	defer end()
-	_, err := r.bucket.client.PutObject(ctx, r.bucket.name, r.key, bytes.NewReader(text.Bytes()), int64(text.Len()), "", sumHex(text.String()), verified())
+	err := retryConflict(ctx, func() error {
+		_, err := r.bucket.client.PutObject(ctx, r.bucket.name, r.key, bytes.NewReader(text.Bytes()), int64(text.Len()), "", sumHex(text.String()), verified())
+		return err
+	})
 	return failure(ctx, "write record", err)
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -81,13 +83,21 @@ func (b *Bucket) publish(ctx context.Context, o newObject, ended time.Time, stor
 		if again, err = b.tryPublish(ctx, o.key, o.id, store); !again {
 			break
 		}
-		select {
-		case <-ctx.Done():
+		if !sleepConflict(ctx) {
 			return context.Cause(ctx)
-		case <-time.After(conflictWait):
 		}
 	}
 	return err
+}
+
+// sleepConflict waits for conflictWait. It reports false if ctx ends first.
+func sleepConflict(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(conflictWait):
+		return true
+	}
 }
 
 // tryPublish makes one attempt to store the object. again is true if another one may succeed.
@@ -98,6 +108,8 @@ func (b *Bucket) tryPublish(ctx context.Context, key, id string, store func() er
 		return false, nil
 	case hasStatus(err, http.StatusConflict) && !errors.Is(err, uploads.ErrExists):
 		return true, fmt.Errorf("%w: %w", uploads.ErrUnavailable, err)
+	case hasStatus(err, http.StatusConflict):
+		return b.isFree(ctx, key), err
 	case hasStatus(err, http.StatusPreconditionFailed), hasStatus(err, http.StatusNotFound), errors.Is(err, uploads.ErrUnavailable):
 		// An earlier attempt, whose response was lost, may have stored it.
 		info, errStat := b.stat(ctx, key)
@@ -114,6 +126,27 @@ func (b *Bucket) tryPublish(ctx context.Context, key, id string, store func() er
 		}
 	}
 	return false, err
+}
+
+// isFree reports whether there is neither an object nor a folder with a name that the service
+// has refused: see retryConflict.
+func (b *Bucket) isFree(ctx context.Context, key string) bool {
+	if _, err := b.stat(ctx, key); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	next, stop := iter.Pull(b.client.ListObjectsIter(ctx, b.name, minio.ListObjectsOptions{Prefix: key + "/", MaxKeys: 1}))
+	defer stop()
+	if _, found := next(); found {
+		return false // an object below it, or an error
+	}
+	for parent := path.Dir(key); len(parent) > len(b.prefix); parent = path.Dir(parent) {
+		if _, err := b.stat(ctx, parent); !errors.Is(err, fs.ErrNotExist) {
+			return false // a file that has the name of a folder
+		}
+	}
+	return true
 }
 
 // condition returns the options of the request that stores an object.

@@ -51,7 +51,10 @@ func (b *Bucket) mark(ctx context.Context, o newObject) error {
 	}
 	ctx, end := b.operation(ctx, 0)
 	defer end()
-	_, err := b.client.PutObject(ctx, b.name, b.markKey(o.id, o.key), strings.NewReader(""), 0, "", sumHex(""), verified())
+	err := retryConflict(ctx, func() error {
+		_, err := b.client.PutObject(ctx, b.name, b.markKey(o.id, o.key), strings.NewReader(""), 0, "", sumHex(""), verified())
+		return err
+	})
 	return failure(ctx, "create mark of quarantine", err)
 }
 

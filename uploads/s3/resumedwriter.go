@@ -256,7 +256,10 @@ func (w *resumedWriter) flush(ctx context.Context) (tail, error) {
 	t := tail{Key: w.held.place.dataFolder(w.held.saved.ID) + rand.Text(), Size: w.buffer.size}
 	ctx, end := w.bucket.operation(ctx, 0)
 	defer end()
-	_, err = w.bucket.client.PutObject(ctx, w.bucket.name, t.Key, w.buffer.reader(), t.Size, "", sum, verified())
+	err = retryConflict(ctx, func() error {
+		_, err := w.bucket.client.PutObject(ctx, w.bucket.name, t.Key, w.buffer.reader(), t.Size, "", sum, verified())
+		return err
+	})
 	return t, failure(ctx, "write tail", err)
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/singleflight"
@@ -104,9 +103,7 @@ func (b *Bucket) probe(ctx context.Context) (multipart bool, err error) {
 	return multipart, nil
 }
 
-// probeSingle creates an object, and checks that it cannot be overwritten. A service that keeps
-// objects in folders may respond with 409 while another process removes the last object of
-// the folder, so that is tried again.
+// probeSingle creates an object, and checks that it cannot be overwritten.
 func (b *Bucket) probeSingle(ctx context.Context, key string) error {
 	ctx, end := b.operation(ctx, 0)
 	defer end()
@@ -114,28 +111,31 @@ func (b *Bucket) probeSingle(ctx context.Context, key string) error {
 		_, err := b.client.PutObject(ctx, b.name, key, strings.NewReader("probe"), 5, "", sumHex("probe"), onlyNew(nil))
 		return err
 	}
-	err := put()
-	for range conflicts {
-		if !hasStatus(err, http.StatusConflict) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return failure(ctx, "create object", context.Cause(ctx))
-		case <-time.After(conflictWait):
-		}
-		err = put()
-	}
-	if err != nil {
+	if err := retryConflict(ctx, put); err != nil {
 		return failure(ctx, "create object", err)
 	}
-	if err = put(); err == nil {
+	err := put()
+	if err == nil {
 		return errNotConditional
 	}
 	if !hasStatus(err, http.StatusPreconditionFailed) {
 		return failure(ctx, "create object", err)
 	}
 	return nil
+}
+
+// retryConflict calls put, which stores an object whose name nothing else uses, again after 409.
+// A service that keeps objects in folders may respond so while another process removes the
+// last object of the folder.
+func retryConflict(ctx context.Context, put func() error) error {
+	err := put()
+	for range conflicts {
+		if !hasStatus(err, http.StatusConflict) || !sleepConflict(ctx) {
+			break
+		}
+		err = put()
+	}
+	return err
 }
 
 // probeMatch reports whether an object is replaced only if it has the ETag of If-Match.
