@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -131,9 +132,7 @@ func (c call) text(t *testing.T, id, task string) string {
 		"lang": "py", "task": task, "id": id, "eta": nil, "expires": nil, "group": nil, "group_index": nil, "retries": 0,
 		"timelimit": []any{nil, nil}, "root_id": id, "parent_id": nil, "argsrepr": "()", "kwargsrepr": "{}", "origin": "gen1@host", "ignore_result": false,
 	}
-	for k, v := range c.headers {
-		headers[k] = v
-	}
+	maps.Copy(headers, c.headers)
 	queue := c.queue
 	if queue == "" {
 		queue = "celery"
@@ -142,9 +141,7 @@ func (c call) text(t *testing.T, id, task string) string {
 		"body": base64.StdEncoding.EncodeToString([]byte(c.body)), "content-type": "application/json", "content-encoding": "utf-8", "headers": headers,
 		"properties": map[string]any{"correlation_id": id, "body_encoding": "base64", "priority": 0, "delivery_info": map[string]any{"exchange": "", "routing_key": queue}},
 	}
-	for k, v := range c.raw {
-		message[k] = v
-	}
+	maps.Copy(message, c.raw)
 	text, err := json.Marshal(message)
 	if err != nil {
 		t.Fatal(err)

@@ -96,11 +96,9 @@ func (p *place) enqueue(t *testing.T, n jobs.NewTask) *jobs.Task {
 	return task
 }
 
-func pointer[T any](v T) *T { return &v }
-
 func lease(t *testing.T, s *workerapi.Service, session string, most int, holds ...string) []workerapi.Leased {
 	t.Helper()
-	r, err := s.Lease(t.Context(), workerapi.LeaseRequest{Session: session, Max: most, Wait: pointer(40.0), Holds: holds})
+	r, err := s.Lease(t.Context(), workerapi.LeaseRequest{Session: session, Max: most, Wait: new(40.0), Holds: holds})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,7 @@ func TestCounts(t *testing.T) {
 			t.Errorf("release: %+v", r)
 		}
 	}
-	finish(t, s, workerapi.FinishEntry{Lease: next().Lease, State: "retry", Error: "one", Delay: pointer(0.0)}, 200, jobs.StateRetrying)
+	finish(t, s, workerapi.FinishEntry{Lease: next().Lease, State: "retry", Error: "one", Delay: new(0.0)}, 200, jobs.StateRetrying)
 	last := next()
 	if last.Retries != 1 {
 		t.Errorf("%d retries, want 1", last.Retries)
@@ -192,7 +192,7 @@ func TestReplaces(t *testing.T) {
 	if got := p.count(meter.EventRedelivered); got != 1 {
 		t.Errorf("%d lost leases", got)
 	}
-	_, err := p.processes[1].Lease(t.Context(), workerapi.LeaseRequest{Session: dead, Wait: pointer(0.0)})
+	_, err := p.processes[1].Lease(t.Context(), workerapi.LeaseRequest{Session: dead, Wait: new(0.0)})
 	wantCode(t, err, 410)
 }
 
@@ -207,7 +207,7 @@ func TestProgressRate(t *testing.T) {
 	began := time.Now()
 	const reports = 200
 	for i := range reports {
-		r := s.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l, Progress: pointer(float64(i) / 2), Note: pointer(fmt.Sprint(i))}})
+		r := s.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l, Progress: new(float64(i) / 2), Note: new(fmt.Sprint(i))}})
 		if r[0].Code != 200 {
 			t.Fatalf("%+v", r)
 		}
@@ -253,13 +253,13 @@ func TestBadInput(t *testing.T) {
 	l := lease(t, s, session, 1)[0].Lease
 	before := p.state(t, "a", jobs.StateRunning)
 	for name, r := range map[string]workerapi.LeaseRequest{
-		"max": {Session: session, Max: -1}, "wait": {Session: session, Wait: pointer(51.0)}, "queue": {Session: session, Queues: []string{"a b"}}, "holds": {Session: session, Holds: []string{"x"}},
+		"max": {Session: session, Max: -1}, "wait": {Session: session, Wait: new(51.0)}, "queue": {Session: session, Queues: []string{"a b"}}, "holds": {Session: session, Holds: []string{"x"}},
 	} {
 		_, err := s.Lease(t.Context(), r)
 		t.Run("lease "+name, func(t *testing.T) { wantCode(t, err, 400) })
 	}
 	for _, unknown := range []string{"", "x", "box~unknown", "~"} {
-		_, err := s.Extend(t.Context(), workerapi.ExtendRequest{Session: unknown, Holds: []string{l}, Wait: pointer(0.0)})
+		_, err := s.Extend(t.Context(), workerapi.ExtendRequest{Session: unknown, Holds: []string{l}, Wait: new(0.0)})
 		wantCode(t, err, 410)
 	}
 	for name, e := range map[string]struct {
@@ -269,14 +269,14 @@ func TestBadInput(t *testing.T) {
 		"lease":    {workerapi.FinishEntry{Lease: "x", State: "success"}, 400},
 		"session":  {workerapi.FinishEntry{Lease: strings.Replace(l, "box", "bax", 1), State: "success"}, 409},
 		"state":    {workerapi.FinishEntry{Lease: l, State: "done"}, 400},
-		"delay":    {workerapi.FinishEntry{Lease: l, State: "retry", Delay: pointer(-1.0)}, 400},
+		"delay":    {workerapi.FinishEntry{Lease: l, State: "retry", Delay: new(-1.0)}, 400},
 		"result":   {workerapi.FinishEntry{Lease: l, State: "success", Result: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}, 413},
 		"artifact": {workerapi.FinishEntry{Lease: l, State: "success", Artifacts: []string{"a.txt"}}, 400},
 		"next":     {workerapi.FinishEntry{Lease: l, State: "success", Next: []json.RawMessage{[]byte(`{"Name":"unknown"}`)}}, 400},
 	} {
 		t.Run("finish "+name, func(t *testing.T) { finish(t, s, e.entry, e.code, "") })
 	}
-	for name, e := range map[string]workerapi.ProgressEntry{"NaN": {Lease: l, Progress: pointer(math.NaN())}, "meta": {Lease: l, Meta: []byte(`"` + strings.Repeat("x", 4<<10) + `"`)}} {
+	for name, e := range map[string]workerapi.ProgressEntry{"NaN": {Lease: l, Progress: new(math.NaN())}, "meta": {Lease: l, Meta: []byte(`"` + strings.Repeat("x", 4<<10) + `"`)}} {
 		if r := s.Progress(t.Context(), []workerapi.ProgressEntry{e}); r[0].Code < 400 || r[0].Reason == "" {
 			t.Errorf("progress %s: %+v", name, r)
 		}

@@ -32,7 +32,7 @@ func TestProtocol(t *testing.T) {
 	if l.Task.ID != task.ID || string(l.Task.Args) != `["ü"]` || l.Retries != 0 || l.Timeout != 60 || l.SoftTimeout != 50 || !strings.HasPrefix(l.Task.Worker, "box.0~") {
 		t.Errorf("leased %+v, task %+v", l, l.Task)
 	}
-	if r := c.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l.Lease, Progress: pointer(30.4), Note: pointer("half"), Meta: json.RawMessage(`{"row":1}`)}}); r[0].Code != 200 {
+	if r := c.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l.Lease, Progress: new(30.4), Note: new("half"), Meta: json.RawMessage(`{"row":1}`)}}); r[0].Code != 200 {
 		t.Errorf("progress: %+v", r)
 	}
 	if r := a.Log(t.Context(), []workerapi.LogEntry{{Lease: l.Lease, Lines: "one\ntwo"}}); r[0].Code != 200 {
@@ -42,7 +42,7 @@ func TestProtocol(t *testing.T) {
 	if got.Progress != 30 || got.Note != "half" || string(got.Result) != `{"row":1}` {
 		t.Errorf("running task is %+v", got)
 	}
-	finish(t, b, workerapi.FinishEntry{Lease: l.Lease, State: "retry", Error: "broken", Delay: pointer(0.0)}, 200, jobs.StateRetrying)
+	finish(t, b, workerapi.FinishEntry{Lease: l.Lease, State: "retry", Error: "broken", Delay: new(0.0)}, 200, jobs.StateRetrying)
 	r, err = a.Lease(t.Context(), workerapi.LeaseRequest{Session: session, Queues: []string{"slow"}})
 	if err != nil || len(r.Leases) != 1 || r.Leases[0].Retries != 1 {
 		t.Fatalf("leased %+v, %v", r, err)
@@ -89,7 +89,7 @@ func TestExtend(t *testing.T) {
 	extend := func(s *workerapi.Service, holds ...string) <-chan reply {
 		replies := make(chan reply, 1)
 		go func() { // ends with Extend
-			r, err := s.Extend(t.Context(), workerapi.ExtendRequest{Session: session, Holds: holds, Wait: pointer(50.0)})
+			r, err := s.Extend(t.Context(), workerapi.ExtendRequest{Session: session, Holds: holds, Wait: new(50.0)})
 			replies <- reply{r, err}
 		}()
 		return replies
@@ -119,7 +119,7 @@ func TestExtend(t *testing.T) {
 	if got := <-waiting; got.err != nil || len(got.r.Lost)+len(got.r.Cancelled) != 0 {
 		t.Errorf("of a draining process: %+v, %v", got.r, got.err)
 	}
-	if r, err := s.Lease(t.Context(), workerapi.LeaseRequest{Session: session, Wait: pointer(50.0)}); err != nil || len(r.Leases) != 0 {
+	if r, err := s.Lease(t.Context(), workerapi.LeaseRequest{Session: session, Wait: new(50.0)}); err != nil || len(r.Leases) != 0 {
 		t.Errorf("lease of a draining process: %+v, %v", r, err)
 	}
 }

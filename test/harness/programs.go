@@ -84,11 +84,11 @@ func StartNginx(t *testing.T, locations string) (url string) {
 // without regard to the client. It does not buffer bodies. It returns its URL.
 func StartBalancer(t *testing.T, addresses ...string) (url string) {
 	t.Helper()
-	servers := ""
+	var servers strings.Builder
 	for _, address := range addresses {
-		servers += "server " + address + " max_fails=0; "
+		servers.WriteString("server " + address + " max_fails=0; ")
 	}
-	return startNginx(t, "upstream servers { "+servers+"}", `
+	return startNginx(t, "upstream servers { "+servers.String()+"}", `
 		client_max_body_size 0;
 		location / {
 			proxy_pass http://servers;
