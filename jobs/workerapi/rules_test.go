@@ -207,7 +207,8 @@ func TestProgressRate(t *testing.T) {
 	began := time.Now()
 	const reports = 200
 	for i := range reports {
-		r := s.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l, Progress: new(float64(i) / 2), Note: new(fmt.Sprint(i))}})
+		percent, note := float64(i)/2, fmt.Sprint(i)
+		r := s.Progress(t.Context(), []workerapi.ProgressEntry{{Lease: l, Progress: &percent, Note: &note}})
 		if r[0].Code != 200 {
 			t.Fatalf("%+v", r)
 		}
