@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -65,8 +64,10 @@ func copyDatabase(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	info, err := os.Stat(from)
-	if uid, gid, ok := owner(info); ok && err == nil {
-		err = f.Chown(uid, gid)
+	if err == nil {
+		if uid, gid, ok := ownerToKeep(info); ok {
+			err = f.Chown(uid, gid)
+		}
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
@@ -75,12 +76,4 @@ func copyDatabase(ctx context.Context, from, to string) (err error) {
 		return fmt.Errorf("copy database %s: %w", from, err)
 	}
 	return nil
-}
-
-// owner is like ownerToKeep. info may be nil.
-func owner(info fs.FileInfo) (uid, gid int, ok bool) {
-	if info == nil {
-		return 0, 0, false
-	}
-	return ownerToKeep(info)
 }

@@ -43,7 +43,8 @@ func copyUploads(ctx context.Context, from, to string, snapshot func() error) (c
 	if err := snapshot(); err != nil {
 		return c.counts, err
 	}
-	return c.counts, u.late(ctx, to)
+	err = u.late(ctx, to) // counts, too
+	return c.counts, err
 }
 
 type uploadCopier struct {
