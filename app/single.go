@@ -304,6 +304,7 @@ func (s *single) reload(changes []chan config.Config) {
 	if was.Store.Address != "" {
 		c.Store, c.Redis = was.Store, was.Redis
 	}
+	s.replacing.Add(int64(len(changes))) // before the reload counts: see status
 	s.mu.Lock()
 	s.config = c
 	s.reloads++
@@ -314,7 +315,6 @@ func (s *single) reload(changes []chan config.Config) {
 			s.replacing.Add(-1)
 		default:
 		}
-		s.replacing.Add(1)
 		change <- c
 	}
 	s.log.Info("reloaded")
