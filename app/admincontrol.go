@@ -34,14 +34,9 @@ func mayControl(c config.Config) func(*http.Request) (int, string) {
 func (a *admin) handleControl(mux *http.ServeMux, allow func(*http.Request) (int, string)) {
 	add := func(path string, change func(ctx context.Context, r *http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-			if code, reason := allow(r); code != 0 {
-				if code == http.StatusUnauthorized {
-					w.Header().Set("WWW-Authenticate", `Bearer realm="gale"`)
-				}
-				reply(w, code, map[string]string{"reason": reason})
-				return
+			if allowed(w, r, allow) {
+				a.control(w, r, change)
 			}
-			a.control(w, r, change)
 		})
 	}
 	add("/reload", func(ctx context.Context, _ *http.Request) error { return a.master.Reload(ctx) })

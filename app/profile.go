@@ -73,6 +73,19 @@ func mayProfile(c config.Config) func(*http.Request) (int, string) {
 	}
 }
 
+// allowed calls an access check, and responds if that refuses the request.
+func allowed(w http.ResponseWriter, r *http.Request, allow func(*http.Request) (int, string)) bool {
+	code, reason := allow(r)
+	if code == 0 {
+		return true
+	}
+	if code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gale"`)
+	}
+	reply(w, code, map[string]string{"reason": reason})
+	return false
+}
+
 // hasToken reports whether the request has the bearer token.
 func hasToken(r *http.Request, token string) bool {
 	scheme, got, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -99,11 +112,7 @@ func fromLoopback(r *http.Request) bool {
 
 // ServeHTTP implements http.Handler.
 func (p *profiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if code, reason := p.allow(r); code != 0 {
-		if code == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="gale"`)
-		}
-		reply(w, code, map[string]string{"reason": reason})
+	if !allowed(w, r, p.allow) {
 		return
 	}
 	if text := r.FormValue("seconds"); text != "" {
