@@ -19,6 +19,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/internal/redisdb"
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/internal/stateserver"
 	"github.com/galeserver/gale/prefork"
 )
@@ -206,7 +207,7 @@ func (s *single) supervise(ctx context.Context, p *part, changes <-chan config.C
 		case <-current.done:
 			s.log.Error("part failed", "slot", p.name, "run", current.number, "error", current.err, "restart_in", pause)
 			p.countFailure()
-			if !sleep(ctx, pause) {
+			if !sleep.For(ctx, pause) {
 				p.setCurrent(nil, prefork.StateStopped)
 				return
 			}
@@ -329,18 +330,6 @@ func (s *single) settings() config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.config
-}
-
-// sleep waits for d. It returns false if ctx is done first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (s *single) allParts() []*part {

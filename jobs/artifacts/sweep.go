@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -30,7 +31,7 @@ type Sweeper struct {
 
 // Run sweeps once an hour until ctx ends, and returns nil. Errors are logged.
 func (s *Sweeper) Run(ctx context.Context) error {
-	for pause(ctx, rand.N(sweepEvery)); ctx.Err() == nil; pause(ctx, sweepEvery) {
+	for sleep.For(ctx, rand.N(sweepEvery)); ctx.Err() == nil; sleep.For(ctx, sweepEvery) {
 		n, err := s.Sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.Logger.Warn("cannot remove old artifacts", "error", err)
@@ -60,12 +61,4 @@ func (s *Sweeper) keep() time.Duration {
 		return s.Keep
 	}
 	return driver.DefaultKeep
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redisdb"
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -143,7 +144,7 @@ func (b *Bridge) beat(ctx context.Context) {
 			b.trouble(ctx, err)
 			n = -1 // adopt as soon as Redis responds
 		}
-		pause(ctx, beatInterval)
+		sleep.For(ctx, beatInterval)
 	}
 }
 
@@ -157,13 +158,5 @@ func (b *Bridge) trouble(ctx context.Context, err error) {
 	b.mu.Unlock()
 	if due {
 		b.log.Warn("Celery bridge is interrupted; retrying", "error", err)
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

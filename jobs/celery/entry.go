@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -142,7 +143,7 @@ func (b *Bridge) watch(ctx context.Context, id string, e *entry) {
 				return
 			}
 			b.trouble(ctx, failed)
-			pause(ctx, backoff)
+			sleep.For(ctx, backoff)
 		}
 		if ctx.Err() == nil {
 			b.trouble(ctx, err) // the next look at the entries continues
@@ -167,7 +168,7 @@ func (b *Bridge) end(ctx context.Context, id string, e *entry) (o outcome, err e
 		if err != nil || settled {
 			return o, err
 		}
-		pause(ctx, followPoll)
+		sleep.For(ctx, followPoll)
 	}
 	return o, context.Cause(ctx)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -38,7 +39,7 @@ func (b *Bridge) listen(ctx context.Context) {
 		m, err := sub.ReceiveMessage(ctx)
 		if err != nil {
 			b.trouble(ctx, err)
-			pause(ctx, backoff)
+			sleep.For(ctx, backoff)
 			backoff = min(2*backoff, maxBackoff)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 )
@@ -41,10 +42,10 @@ func (b *Bridge) take(ctx context.Context) {
 		switch {
 		case err != nil:
 			b.trouble(ctx, err)
-			pause(ctx, backoff)
+			sleep.For(ctx, backoff)
 			backoff = min(2*backoff, maxBackoff)
 		case len(messages) == 0:
-			pause(ctx, idle)
+			sleep.For(ctx, idle)
 			idle, backoff = min(2*idle, maxIdle), minIdle
 		default:
 			idle, backoff = minIdle, minIdle

@@ -8,6 +8,7 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -62,7 +63,7 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 				lastWarning = time.Now()
 				w.log.Warn("cannot lease tasks; retrying with backoff", "error", err)
 			}
-			pause(w.leaseCtx, delay)
+			sleep.For(w.leaseCtx, delay)
 			delay = min(2*delay, maxBackoff)
 		}
 	}
@@ -190,7 +191,7 @@ func (w *Worker) finish(r *run) {
 			return
 		}
 		w.log.Warn("cannot store the result of a task; retrying", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
-		pause(r.ctx, delay)
+		sleep.For(r.ctx, delay)
 	}
 }
 
@@ -214,12 +215,4 @@ func (w *Worker) release(l *driver.Lease) {
 		return
 	}
 	log.Info("task released for another worker")
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

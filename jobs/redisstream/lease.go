@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -61,7 +62,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			w = s.hub.join(s.key + ":due") // w is woken when the channel is subscribed
 			defer s.hub.leave(w)
 		} else {
-			pause(ctx, min(wakeDelay, wait))
+			sleep.For(ctx, min(wakeDelay, wait))
 		}
 		if err := s.sleep(ctx, w, wait); err != nil {
 			return nil, err
@@ -221,13 +222,6 @@ func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
 		return fmt.Errorf("lease tasks: %w", errClosed)
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 

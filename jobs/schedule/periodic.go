@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -76,7 +77,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 				next = at
 			}
 		}
-		pause(ctx, time.Until(next))
+		sleep.For(ctx, time.Until(next))
 	}
 	return nil
 }
@@ -165,12 +166,4 @@ func (s *Scheduler) enqueueMissed(ctx context.Context, p plan) error {
 // ID returns the id of the task with the name for the occurrence at a time.
 func ID(name string, at time.Time) string {
 	return fmt.Sprintf("%s-%s", name, at.UTC().Format("20060102T150405Z"))
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

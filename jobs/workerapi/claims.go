@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -22,7 +23,7 @@ const (
 // KeepClaim records what a worker inside this program can run, until ctx ends, so that
 // Unclaimed knows it. owner is the owner of its leases. It returns nil; errors are logged.
 func KeepClaim(ctx context.Context, store driver.Keeper, owner string, c driver.Claim, log *slog.Logger) error {
-	for ; ctx.Err() == nil; sleep(ctx, claimEvery) {
+	for ; ctx.Err() == nil; sleep.For(ctx, claimEvery) {
 		if err := putJSON(ctx, store, claimKind, owner, c, claimKeep); err != nil && ctx.Err() == nil {
 			log.Debug("cannot record which tasks the worker can run", "error", err)
 		}

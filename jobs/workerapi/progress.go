@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -137,7 +138,7 @@ func (all *reports) take(now time.Time) map[*driver.Lease]driver.Report {
 // flushReports writes reports that have waited, until ctx ends. Then it writes the rest.
 func (s *Service) flushReports(ctx context.Context) {
 	for ctx.Err() == nil {
-		sleep(ctx, reportEvery)
+		sleep.For(ctx, reportEvery)
 		s.writeReports(ctx, time.Now())
 	}
 	s.writeReports(ctx, time.Now().Add(reportEvery))

@@ -111,13 +111,3 @@ func waitOf(wait *float64) (time.Duration, error) {
 	}
 	return seconds(*wait), nil
 }
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -136,7 +137,7 @@ func (s *Service) drop(id string) {
 // forget removes sessions from memory that this process has not served lately, until ctx
 // ends.
 func (s *Service) forget(ctx context.Context) {
-	for sleep(ctx, sessionKeep); ctx.Err() == nil; sleep(ctx, sessionKeep) {
+	for sleep.For(ctx, sessionKeep); ctx.Err() == nil; sleep.For(ctx, sessionKeep) {
 		s.mu.Lock()
 		for id, c := range s.known {
 			c.mu.Lock()

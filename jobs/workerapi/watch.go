@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs/driver"
 )
 
@@ -71,7 +72,7 @@ func (w *watch) run(ctx context.Context, log *slog.Logger) {
 		}
 		notify(waiters, lost)
 		// Spend at most a quarter of the time on reading.
-		sleep(ctx, max(watchEvery, 3*time.Since(began)))
+		sleep.For(ctx, max(watchEvery, 3*time.Since(began)))
 	}
 }
 

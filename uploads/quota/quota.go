@@ -23,6 +23,7 @@ import (
 	"modernc.org/sqlite" // also registers the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -110,10 +111,8 @@ func (l *Ledger) setUp(ctx context.Context) error {
 		if busy := errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY; !busy || time.Now().After(end) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, 10*time.Millisecond) {
 			return context.Cause(ctx)
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

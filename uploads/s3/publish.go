@@ -13,6 +13,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -83,21 +84,11 @@ func (b *Bucket) publish(ctx context.Context, o newObject, ended time.Time, stor
 		if again, err = b.tryPublish(ctx, o.key, o.id, store); !again {
 			break
 		}
-		if !sleepConflict(ctx) {
+		if !sleep.For(ctx, conflictWait) {
 			return context.Cause(ctx)
 		}
 	}
 	return err
-}
-
-// sleepConflict waits for conflictWait. It reports false if ctx ends first.
-func sleepConflict(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(conflictWait):
-		return true
-	}
 }
 
 // tryPublish makes one attempt to store the object. again is true if another one may succeed.

@@ -13,6 +13,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -130,7 +131,7 @@ func (b *Bucket) probeSingle(ctx context.Context, key string) error {
 func retryConflict(ctx context.Context, put func() error) error {
 	err := put()
 	for range conflicts {
-		if !hasStatus(err, http.StatusConflict) || !sleepConflict(ctx) {
+		if !hasStatus(err, http.StatusConflict) || !sleep.For(ctx, conflictWait) {
 			break
 		}
 		err = put()

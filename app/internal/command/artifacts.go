@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/uploads"
@@ -55,10 +56,8 @@ func storeArtifact(ctx context.Context, job *jobs.Job, root *os.Root, entry fs.D
 			return err
 		}
 		job.Log.Warn("artifact not stored, trying again", "artifact", entry.Name(), "error", err, "retry_in", wait)
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, wait) {
 			return context.Cause(ctx)
-		case <-time.After(wait):
 		}
 	}
 }

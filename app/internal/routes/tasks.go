@@ -80,15 +80,3 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 	}
 	return task, nil
 }
-
-// pause waits for d. If ctx is done first, it returns the cause.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 )
@@ -82,7 +83,7 @@ func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 		if err != nil {
 			return err
 		}
-		if w.State.Final() || pause(within, lookAtWorkflow) != nil {
+		if w.State.Final() || !sleep.For(within, lookAtWorkflow) {
 			return server.WriteJSON(ctx, fasthttp.StatusOK, w)
 		}
 	}
