@@ -30,6 +30,12 @@ type Lease struct {
 	Attempt int
 }
 
+// Holds reports whether l is the current lease of t, its task.
+func (l *Lease) Holds(t *jobs.Task) bool { return t.State == jobs.StateRunning && l.IsLast(t) }
+
+// IsLast reports whether the last attempt at t was made with l.
+func (l *Lease) IsLast(t *jobs.Task) bool { return t.Attempts == l.Attempt && t.Worker == l.Owner }
+
 // Leaser leases tasks to workers.
 //
 // A lease is lost if it expires or is reclaimed before the attempt ends. A task whose

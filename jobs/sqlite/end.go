@@ -37,7 +37,7 @@ func (t *tx) end(ctx context.Context, l *driver.Lease, e driver.Ending) (state j
 	if state, again := driver.EndedState(r.task.Ended, l); again {
 		return state, true, nil
 	}
-	if !r.heldBy(l) {
+	if !l.Holds(&r.task) {
 		return "", false, jobs.ErrLeaseLost
 	}
 	if state, err = t.endHeld(ctx, r, l, e); err != nil {
@@ -48,12 +48,6 @@ func (t *tx) end(ctx context.Context, l *driver.Lease, e driver.Ending) (state j
 		return "", false, err
 	}
 	return state, false, t.exec(ctx, `UPDATE tasks SET ended = ? WHERE seq = ?`, ended, r.seq)
-}
-
-// heldBy reports whether the lease is the current one of the task, as the condition held
-// does.
-func (r *row) heldBy(l *driver.Lease) bool {
-	return r.task.State == jobs.StateRunning && r.task.Attempts == l.Attempt && r.task.Worker == l.Owner
 }
 
 // endHeld ends the attempt of a current lease.

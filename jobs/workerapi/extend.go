@@ -105,7 +105,7 @@ func (s *Service) classify(ctx context.Context, lost []*driver.Lease, ids map[*d
 		switch {
 		case err != nil:
 			response.Lost = append(response.Lost, id)
-		case t.State == jobs.StateCancelled && t.Attempts == l.Attempt && t.Worker == l.Owner:
+		case t.State == jobs.StateCancelled && l.IsLast(t):
 			if _, own := driver.EndedState(t.Ended, l); !own {
 				response.Cancelled = append(response.Cancelled, id)
 			}
@@ -127,7 +127,7 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	if err != nil {
 		return err
 	}
-	if !isHeld(t, l) {
+	if !l.Holds(t) {
 		return nil
 	}
 	o, err := s.outcome(t, jobs.StateRetrying, nil, fmt.Sprintf("timed out after %v, and its worker did not stop it", t.Timeout), nil)
@@ -145,9 +145,4 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	s.opt.Meter.Count(meter.EventLeaseLost, t.Name, t.Queue)
 	s.opt.Meter.Count(outcomeEvents[o.State], t.Name, t.Queue)
 	return nil
-}
-
-// isHeld reports whether l is the current lease of a task.
-func isHeld(t *jobs.Task, l *driver.Lease) bool {
-	return t.State == jobs.StateRunning && t.Attempts == l.Attempt && t.Worker == l.Owner
 }
