@@ -21,8 +21,12 @@ class WaitingCall:
         self._lock = threading.Lock()
         self._sock: Optional[socket.socket] = None  # of the call that waits
 
-    def send(self, body: Mapping[str, Any], wait: float) -> Any:
-        """Make the call, which the server may hold for wait seconds. It is not repeated."""
+    def send(self, body: Mapping[str, Any], wait: float, unless: Optional[threading.Event] = None) -> Any:
+        """Make the call, which the server may hold for wait seconds. It is not repeated.
+
+        With unless, interrupt ends the call, and it is not made if the event is set. So who sets
+        the event and then interrupts ends every call. Without it, interrupt has no effect.
+        """
         text = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
         headers = self._transport.headers({"Content-Type": "application/json"})
         conn, self._kept = self._kept or self._transport.connect(None), None
@@ -32,7 +36,9 @@ class WaitingCall:
                 conn.connect()
             conn.sock.settimeout(wait + 10)
             with self._lock:
-                self._sock = conn.sock
+                if unless is not None and unless.is_set():
+                    raise ConnectionError("interrupted")
+                self._sock = conn.sock if unless is not None else None
             conn.request("POST", self._transport.prefix + self._path, body=text, headers=headers)
             response = conn.getresponse()
             data = response.read()

@@ -14,6 +14,7 @@ from .pool import Pool
 from .session import Session
 
 _LAST_WORDS = 10.0  # seconds in which the last ends are delivered
+_LAST_LEASE = 2.0  # seconds in which the last lease call usually ends
 
 
 class Crew:
@@ -87,12 +88,13 @@ class Crew:
     def stop(self) -> None:
         """Kill the running attempts and give their leases back."""
         self.drain()
+        self._await_lease_loop(_LAST_LEASE)  # its last call must not lease what is given back
         self._pool.stop()
 
     # Threads
 
     def _run(self) -> None:
-        """Own the end: the loop of the pool, then what the others have left to do."""
+        """Run the pool. When it has ended, deliver what is left, and end the other threads."""
         try:
             self._pool.loop()
         except BaseException as err:
@@ -100,9 +102,7 @@ class Crew:
             self._session.drain()
             self._pool.close()
         self._session.drain()
-        for thread in self._threads:
-            if thread.name == "lease_loop":
-                thread.join(_LAST_WORDS)
+        self._await_lease_loop(_LAST_WORDS)
         for id in self._leases.ids(QUEUED):  # came after the loop had ended
             self._courier.release(id)
         self._courier.stop(_LAST_WORDS)
@@ -111,6 +111,11 @@ class Crew:
         self._pool.remove_files()
         self._transport.close()
         self.ended.set()
+
+    def _await_lease_loop(self, seconds: float) -> None:
+        for thread in self._threads:
+            if thread.name == "lease_loop":
+                thread.join(seconds)
 
     def _on_leases(self, held: List[Held]) -> None:
         if self._draining.is_set():

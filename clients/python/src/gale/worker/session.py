@@ -4,7 +4,7 @@ import contextlib
 import random
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import ConnectionLost, GaleError, ResponseError
 from ..transport import Transport
@@ -89,7 +89,7 @@ class Session:
                 continue
             session = self.id
             try:
-                self._lease(room, min(25.0, self.ttl / 2))
+                self._lease(room, min(25.0, self.ttl / 2), self._draining)
                 failures = 0
             except GaleError as err:
                 if self._draining.is_set():
@@ -99,7 +99,7 @@ class Session:
         with contextlib.suppress(GaleError):
             self._lease(1, 0.0)
 
-    def _lease(self, room: int, wait: float) -> None:
+    def _lease(self, room: int, wait: float, unless: Optional[threading.Event] = None) -> None:
         sent = time.monotonic()
         body = {
             "session": self.id,
@@ -108,7 +108,7 @@ class Session:
             "wait": wait,
             "holds": self._leases.ids(),
         }
-        given = self._lease_call.send(body, wait)["leases"]
+        given = self._lease_call.send(body, wait, unless)["leases"]
         now = time.monotonic()
         held = [Held(entry, now, sent + self.ttl) for entry in given]
         for h in held:
@@ -153,7 +153,7 @@ class Session:
             with self._lock:
                 self._watched, self._extend_ends = holds, sent + wait
             try:
-                ended = self._extend_call.send({"session": session, "holds": holds, "wait": wait}, wait)
+                ended = self._extend_call.send({"session": session, "holds": holds, "wait": wait}, wait, self._stopped)
             except GaleError as err:
                 if isinstance(err, ConnectionLost) and self._interrupted():
                     # The server may have prolonged the leases; only a response proves it.

@@ -138,9 +138,13 @@ class Slot:
                 os.kill(self.pid, signal.SIGUSR1)
 
     def kill(self, now: float) -> None:
-        """Kill the process and its group. The starter reports its end."""
+        """Kill the process and its group. The starter reports its end.
+
+        A process can be ready, and run a task, before its pid is known. It is then killed when the
+        starter reports the pid.
+        """
         self.kill_at = float("inf")
-        if self.pid or self.state == STARTING:
+        if self.pid or self.state != EMPTY:
             self.state, self.killed_at = ENDING, min(self.killed_at, now)
             if self.pid:
                 system.kill_group(self.pid)
