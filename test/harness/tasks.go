@@ -46,16 +46,6 @@ func AwaitTask(t *testing.T, g *Server, id string) (task Task) {
 	return task
 }
 
-// AwaitRunning waits until a worker runs the task.
-func AwaitRunning(t *testing.T, g *Server, id string) {
-	t.Helper()
-	testutil.Eventually(t, "task "+id+" runs", func() bool {
-		var task Task
-		GetJSON(t, g.URL+"/tasks/"+id, &task)
-		return task.State == "running"
-	})
-}
-
 // CommandTask is a task object whose result is that of a command task.
 type CommandTask struct {
 	ID, State, Error, Note, Reason string

@@ -44,7 +44,9 @@ func TestTasksOverRedis(t *testing.T) {
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-broker", redis.URL(), "-upload-dir", files)
 	w := harness.Start(t, t.TempDir(), "worker", "-procs", "1", "-broker", redis.URL(), "-upload-dir", files)
 	id := harness.StartTask(t, g, "far")
-	harness.AwaitRunning(t, g, id)
+	testutil.Eventually(t, "the worker has started the task", func() bool { // Redis knows it earlier, from the lease call
+		return strings.Contains(w.Log.String(), "task started")
+	})
 	redis.Kill()
 	redis.Restart(t)
 	_ = syscall.Kill(w.Cmd.Process.Pid, syscall.SIGTERM) // the grace period is 30 s, the task takes 5 s
