@@ -135,7 +135,7 @@ func (s *Store) notHeld(ctx context.Context, leases []*driver.Lease) (lost []*dr
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, lostSQL, string(list))
+	rows, err := s.read.query(ctx, lostSQL, string(list))
 	if err != nil {
 		return nil, err
 	}

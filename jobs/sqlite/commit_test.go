@@ -139,16 +139,16 @@ func TestDurability(t *testing.T) {
 		}
 	}
 	var mode string
-	if err := s.read.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
+	if err := s.read.db.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil || mode != "wal" {
 		t.Errorf("journal mode is %s, %v", mode, err)
 	}
-	if _, err := s.read.Exec("DELETE FROM tasks"); err == nil {
+	if _, err := s.read.db.Exec("DELETE FROM tasks"); err == nil {
 		t.Error("the read pool can write")
 	}
 	const memory = 2 // https://www.sqlite.org/pragma.html#pragma_temp_store
 	for what, db := range map[string]interface {
 		QueryRowContext(context.Context, string, ...any) *sql.Row
-	}{"read": s.read, "write": s.committer.tx.conn} {
+	}{"read": s.read.db, "write": s.committer.tx.conn} {
 		var store int
 		if err := db.QueryRowContext(ctx, "PRAGMA temp_store").Scan(&store); err != nil || store != memory {
 			t.Errorf("%s: temporary files are kept in %d, %v; want memory", what, store, err)

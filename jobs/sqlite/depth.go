@@ -33,7 +33,7 @@ func (s *Store) Depth(ctx context.Context) ([]driver.Depth, error) {
 }
 
 func (s *Store) depth(ctx context.Context, now time.Time) (all []driver.Depth, err error) {
-	rows, err := s.read.QueryContext(ctx, depthSQL, now.UnixMicro(), now.Add(-s.opts.Keep).UnixMicro())
+	rows, err := s.read.query(ctx, depthSQL, now.UnixMicro(), now.Add(-s.opts.Keep).UnixMicro())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Store) depth(ctx context.Context, now time.Time) (all []driver.Depth, e
 
 // withPaused sets Paused, and adds the paused queues that have no tasks.
 func (s *Store) withPaused(ctx context.Context, all []driver.Depth) ([]driver.Depth, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT queue FROM paused ORDER BY queue`)
+	rows, err := s.read.query(ctx, `SELECT queue FROM paused ORDER BY queue`)
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func (s *Store) ReleaseOthers(ctx context.Context, owner string, keep []*driver.
 
 // others returns the leases of an owner that are not in keep.
 func (s *Store) others(ctx context.Context, owner string, keep []*driver.Lease) (all []*driver.Lease, err error) {
-	rows, err := s.read.QueryContext(ctx, leasesOf, owner)
+	rows, err := s.read.query(ctx, leasesOf, owner)
 	if err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	var members []byte
 	var created int64
 	var finished sql.Null[int64]
-	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error, &g.Aborted)
+	err := s.read.queryRow(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error, &g.Aborted)
 	g.Created, g.Finished, g.Error = fromMicro(created), fromNull(finished), utf8text.Repair(g.Error)
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && s.gone(g.Finished, time.Now()):

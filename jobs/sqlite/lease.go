@@ -132,7 +132,7 @@ var _ = [1]struct{}{}[driver.SuspectAfter-2]
 // nextDue reads without the write lock, so that an idle worker never takes it.
 func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
 	var next int64
-	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro(), want.limited, never).Scan(&next)
+	err := s.read.queryRow(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro(), want.limited, never).Scan(&next)
 	if err != nil {
 		return 0, s.readError(ctx, err)
 	}

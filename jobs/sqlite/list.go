@@ -38,7 +38,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	now, before := time.Now(), cmp.Or(q.Before, math.MaxInt64)
 	var seen int
 	var last int64
-	if err := s.read.QueryRowContext(ctx, lastSQL, before, driver.ScanLimit).Scan(&seen, &last); err != nil {
+	if err := s.read.queryRow(ctx, lastSQL, before, driver.ScanLimit).Scan(&seen, &last); err != nil {
 		return nil, err
 	}
 	stored := q.State
@@ -46,7 +46,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 		stored = jobs.StateQueued
 	}
 	since, until := q.Period()
-	rows, err := s.read.QueryContext(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue,
+	rows, err := s.read.query(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue,
 		now.Add(-s.opts.Keep).UnixMicro(), since, until, q.Text)
 	if err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ func (s *Store) AppendLog(ctx context.Context, l *driver.Lease, lines string) er
 func (s *Store) Log(ctx context.Context, id string) (text string, err error) {
 	r, err := s.get(ctx, id)
 	if err == nil {
-		err = s.read.QueryRowContext(ctx, `SELECT text FROM logs WHERE seq = ?`, r.seq).Scan(&text)
+		err = s.read.queryRow(ctx, `SELECT text FROM logs WHERE seq = ?`, r.seq).Scan(&text)
 		if errors.Is(err, sql.ErrNoRows) {
 			return "", nil
 		}

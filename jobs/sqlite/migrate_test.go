@@ -182,7 +182,7 @@ func TestReservationsAreSwept(t *testing.T) {
 		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", i), Name: "work"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.read.QueryRow(`SELECT count(*) FROM reserved`).Scan(&left); err != nil {
+		if err := s.read.db.QueryRow(`SELECT count(*) FROM reserved`).Scan(&left); err != nil {
 			t.Fatal(err)
 		}
 	}

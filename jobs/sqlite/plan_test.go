@@ -35,7 +35,7 @@ func TestQueryPlans(t *testing.T) {
 		{groupSQL, []any{"a"}, []string{"SEARCH groups USING INDEX sqlite_autoindex_groups_1 (id=?)"}},
 		{versionsOf, []any{"[]"}, []string{"SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"}},
 	} {
-		rows, err := s.read.Query("EXPLAIN QUERY PLAN "+q.sql, q.args...)
+		rows, err := s.read.db.Query("EXPLAIN QUERY PLAN "+q.sql, q.args...)
 		if err != nil {
 			t.Fatal(err)
 		}

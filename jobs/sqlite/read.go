@@ -20,13 +20,13 @@ func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 }
 
 func (s *Store) get(ctx context.Context, id string) (*row, error) {
-	r, err := readTask(s.read.QueryRowContext(ctx, getTask, id), time.Now())
+	r, err := readTask(s.read.queryRow(ctx, getTask, id), time.Now())
 	if err == nil && r.expired(time.Now()) {
 		// No worker has called Lease since the task expired, so this call cancels it.
 		if err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.expire(ctx) }); err != nil {
 			return nil, err
 		}
-		r, err = readTask(s.read.QueryRowContext(ctx, getTask, id), time.Now())
+		r, err = readTask(s.read.queryRow(ctx, getTask, id), time.Now())
 	}
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		err = s.readError(ctx, err)

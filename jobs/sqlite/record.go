@@ -25,7 +25,7 @@ func (s *Store) PutRecord(ctx context.Context, kind string, r driver.Record, kee
 
 // Record implements driver.Keeper. It does not wait for writers.
 func (s *Store) Record(ctx context.Context, kind, key string) (value []byte, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT value FROM records WHERE kind = ? AND key = ? AND until > ?`, kind, key, time.Now().UnixMicro()).Scan(&value)
+	err = s.read.queryRow(ctx, `SELECT value FROM records WHERE kind = ? AND key = ? AND until > ?`, kind, key, time.Now().UnixMicro()).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("read %s %s: %w", kind, key, jobs.ErrNotFound)
 	}
@@ -45,7 +45,7 @@ func (s *Store) Records(ctx context.Context, kind string) ([]driver.Record, erro
 }
 
 func (s *Store) records(ctx context.Context, kind string) (all []driver.Record, err error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT key, value FROM records WHERE kind = ? AND until > ? ORDER BY key`, kind, time.Now().UnixMicro())
+	rows, err := s.read.query(ctx, `SELECT key, value FROM records WHERE kind = ? AND until > ? ORDER BY key`, kind, time.Now().UnixMicro())
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	opts         Options
 	committer    *committer
-	read         *sql.DB
+	read         *reader
 	poller       *poller
 	pollInterval time.Duration // longest sleep in Lease: the constant pollInterval, except in tests
 	closed       chan struct{}
@@ -118,15 +118,16 @@ func open(path string, o Options) (*Store, error) {
 	// query_only and not mode=ro: a read-only connection cannot recover the WAL after
 	// a crash of a writer, and would fail with READONLY_RECOVERY until the next write
 	// (https://www.sqlite.org/wal.html#readonly).
-	read, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)", "query_only(1)"))
+	db, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)", "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
-	read.SetMaxOpenConns(readers)
-	read.SetMaxIdleConns(readers)
-	read.SetConnMaxIdleTime(time.Minute)
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	db.SetConnMaxIdleTime(time.Minute)
+	read := &reader{db: db, stmts: map[string]*sql.Stmt{}}
 	s := &Store{opts: o, committer: c, read: read, pollInterval: pollInterval, closed: make(chan struct{})}
-	s.poller = newPoller(read, o.Poll)
+	s.poller = newPoller(db, o.Poll)
 	c.committed = s.poller.committed
 	s.close = sync.OnceValue(s.closeAll)
 	return s, nil
@@ -142,7 +143,7 @@ func (s *Store) closeAll() error {
 	close(s.closed)
 	s.committer.stop()
 	s.poller.stop()
-	if err := errors.Join(s.read.Close(), s.committer.close()); err != nil {
+	if err := errors.Join(s.read.close(), s.committer.close()); err != nil {
 		return fmt.Errorf("close task store: %w", err)
 	}
 	return nil

@@ -43,7 +43,7 @@ func (s *Store) Unclaimed(ctx context.Context, workers []driver.Claim) (map[stri
 }
 
 func (s *Store) countUnclaimed(ctx context.Context, claims string) (map[string]int, error) {
-	rows, err := s.read.QueryContext(ctx, unclaimedSQL, claims, time.Now().UnixMicro())
+	rows, err := s.read.query(ctx, unclaimedSQL, claims, time.Now().UnixMicro())
 	if err != nil {
 		return nil, err
 	}
