@@ -83,7 +83,7 @@ func drainRate(b *testing.B, store driver.Store, n int) float64 {
 	b.Helper()
 	var began time.Time
 	first := 0
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(2 * time.Minute); ; <-tick.C {
 		left, err := unended(b.Context(), store)

@@ -79,7 +79,7 @@ class Runner(Channel):
             outcome = {"state": "failed", "error": _cut(traceback.format_exc())}
         worn = self._end_children()
         _flush()
-        return {"finish": {"lease": lease["lease"], **outcome}, "rss": system.rss(os.getpid()), "worn": worn}
+        return {"finish": {"lease": lease["lease"], **outcome}, "worn": worn}
 
     def _success(self, result: Any, job: Job) -> Dict[str, Any]:
         outcome: Dict[str, Any] = {"state": "success", "result": result}

@@ -3,9 +3,10 @@
 import json
 import socket
 import struct
-from typing import Any, Iterator
+from typing import Any, List
 
 LONGEST = 64 << 20
+BLOCK = 1 << 16  # bytes to read at once; malloc takes more than 128 KiB from the kernel each time
 
 _LENGTH = struct.Struct(">I")
 
@@ -20,21 +21,22 @@ class Reader:
     """Cuts messages out of a stream."""
 
     def __init__(self) -> None:
-        self._data = b""
+        self._data = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Any]:
-        """Add data and yield the messages that are complete. ValueError: it is not a message."""
-        data = self._data = self._data + data if self._data else data
-        at = 0
-        while len(data) - at >= 4:
-            (size,) = _LENGTH.unpack_from(data, at)
+    def feed(self, data: bytes) -> List[Any]:
+        """Add data and return the messages that are complete. ValueError: it is not a message."""
+        self._data += data
+        messages, at = [], 0
+        while len(self._data) - at >= 4:
+            (size,) = _LENGTH.unpack_from(self._data, at)
             if size > LONGEST:
                 raise ValueError(f"a message of {size} bytes")
-            if len(data) - at - 4 < size:
+            if len(self._data) - at - 4 < size:
                 break
             at += 4 + size
-            self._data = data[at:]
-            yield json.loads(data[at - size : at])
+            messages.append(json.loads(self._data[at - size : at]))
+        del self._data[:at]
+        return messages
 
 
 class Messages:
@@ -48,7 +50,7 @@ class Messages:
     def receive(self) -> Any:
         """Return the next message, or None at the end of the stream."""
         while not self._ready:
-            data = self.sock.recv(1 << 18)
+            data = self.sock.recv(BLOCK)
             if not data:
                 return None
             self._ready.extend(self._reader.feed(data))
@@ -57,7 +59,7 @@ class Messages:
     def poll(self) -> None:
         """Read what has arrived without waiting."""
         try:
-            data = self.sock.recv(1 << 18, socket.MSG_DONTWAIT)
+            data = self.sock.recv(BLOCK, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         self._ready.extend(self._reader.feed(data))

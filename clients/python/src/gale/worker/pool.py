@@ -221,7 +221,7 @@ class Pool:
         slot.held, slot.ran, slot.kill_at = None, slot.ran + 1, float("inf")
         self._report(held, entry)
         slot.state = IDLE
-        worn = message.get("worn") or (self._o.max_rss and message.get("rss", 0) > self._o.max_rss)
+        worn = message.get("worn") or (self._o.max_rss and system.rss(slot.pid) > self._o.max_rss)
         if worn or (self._o.max_tasks and slot.ran >= self._o.max_tasks):
             self._close(slot)
         elif self._queue:

@@ -95,8 +95,8 @@ class Slot:
         if self.sock is None:
             return None
         try:
-            data = self.sock.recv(1 << 18)
-            return list(self._reader.feed(data)) if data else None
+            data = self.sock.recv(frames.BLOCK)
+            return self._reader.feed(data) if data else None
         except BlockingIOError:
             return []
         except (OSError, ValueError):
@@ -105,7 +105,7 @@ class Slot:
     def drain(self) -> List[Any]:
         """Return the messages that a process has left at its end, at most 4 MiB."""
         messages: List[Any] = []
-        for _ in range(16):
+        for _ in range(64):
             got = self.read()
             if got is None:
                 break

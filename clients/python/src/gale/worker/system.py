@@ -11,6 +11,7 @@ LINUX = sys.platform == "linux"
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
+_WALL = 0x40000000  # __WALL of waitid(2): children made by clone as well
 
 
 def _prctl(option: int, value: int) -> None:
@@ -42,11 +43,22 @@ def prefer_for_oom_kill() -> None:
 def children() -> List[int]:
     """Return the children of this process, zombies included; none outside of Linux (proc(5))."""
     found: List[int] = []
+    if not LINUX or not _has_children():
+        return found
     with contextlib.suppress(OSError):
         for thread in os.listdir("/proc/self/task"):
             with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children") as file:
                 found.extend(int(pid) for pid in file.read().split())
     return found
+
+
+def _has_children() -> bool:
+    """Report whether this process has children, with one system call (waitid(2), Linux)."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def state(pid: int) -> str:
