@@ -26,6 +26,10 @@ func TestE2EConsole(t *testing.T) {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm install: %v\n%s", err, out)
 	}
+	nightly := filepath.Join(modules, "tasks.toml")
+	if err := os.WriteFile(nightly, []byte("[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	const token = "drawn-for-this-test"
 	speech, err := filepath.Abs("demo/inspect/testdata/speech.wav")
 	if err != nil {
@@ -40,6 +44,7 @@ func TestE2EConsole(t *testing.T) {
 		{"faults", nil, nil},
 		{"restart", nil, nil},
 		{"pages", nil, nil},
+		{"shell", []string{"-tasks", nightly}, nil},
 		{"hostile", nil, nil},
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {

@@ -10,7 +10,12 @@ let section = null;
 export function mount(root, _, app) {
   if (section) root.append(section);
   else make(root, app);
-  return () => section.remove();
+  section.hidden = false;
+  return () => {
+    // It stays in the document, where its parts are found.
+    section.hidden = true;
+    document.body.append(section);
+  };
 }
 
 function make(root, app) {

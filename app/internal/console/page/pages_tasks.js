@@ -12,7 +12,12 @@ export function mount(root, params, app) {
   if (section) root.append(section);
   else make(root, app);
   if (params.id) tasks.open(params.id);
-  return () => section.remove();
+  section.hidden = false;
+  return () => {
+    // It stays in the document, where its parts are found.
+    section.hidden = true;
+    document.body.append(section);
+  };
 }
 
 function make(root, app) {
