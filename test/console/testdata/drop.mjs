@@ -75,9 +75,6 @@ await browse(async (browser) => {
   check(steps.size >= 4, `progress was seen at ${[...steps]}`);
   check((await page.locator("#detail pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
   await page.keyboard.press("Escape");
-  await visit(page, "/");
-  await until("the charts are drawn", () => page.locator(".charts path[d^=M]").count());
-  await shot(page, "console.png");
   check(page.faults.length === 0, page.faults.join("\n"));
   console.log(`bar seen at ${between} places; waveform ${size.join("x")}; progress at ${[...steps].join(", ")}`);
 });

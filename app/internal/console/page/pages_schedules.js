@@ -49,7 +49,7 @@ function row(s, ticks, app) {
   write(when, s.schedule);
   write(missed, s.missed);
   if (s.next.length) {
-    const left = el("span", { className: "quiet" });
+    const left = el("span", { className: "quiet left" });
     next.append(time(s.next[0]), " ", left);
     const tick = () => {
       write(left, until(new Date(s.next[0])));
