@@ -10,6 +10,13 @@ const post = async (path, body) => {
 };
 const enqueue = (task) => post("/tasks", JSON.stringify(task));
 
+// series is a series of the history whose values are all alike.
+function series(step, count, value) {
+  const names = ["requests", "errors", "latency_p50", "latency_p95", "tasks_succeeded", "tasks_failed", "tasks_retried", "tasks_waiting", "task_p95"];
+  const values = Object.fromEntries(names.map((name) => [name, Array.from({ length: count }, (_, i) => value(i))]));
+  return { step, from: Math.floor(Date.now() / 1000) - step * count, values };
+}
+
 await browse(async (browser) => {
   const page = await open(browser);
   await live(page);
@@ -107,9 +114,20 @@ await browse(async (browser) => {
   await page.selectOption("#theme", "");
   check((await ground()) === light, "the choice is taken back");
 
-  // The charts of the last hour, or the reason why there are none.
-  await page.goto(`${url}/console#/?range=hour`);
-  await until("the history, or why it is missing", async () => /a value every|cannot be shown|Nothing has been recorded/.test(await page.textContent("#plots")));
+  // The charts of the last hour and day: with values and a gap, without any, and not available.
+  let history = { series: { hour: series(10, 360, (i) => (i > 100 && i < 120 ? null : 5)), day: series(300, 288, () => null) } };
+  await page.route("**/console/history", (route) => (history ? route.fulfill({ json: history }) : route.fulfill({ status: 503, json: { reason: "the master is away" } })));
+  await visit(page, "/");
+  await page.getByRole("link", { name: "Hour" }).click();
+  await page.getByText("a value every 10 seconds").waitFor();
+  const drawn = await page.locator(".charts path.series-0").first().getAttribute("d");
+  check(drawn.match(/M/g).length === 2 && drawn.match(/L/g).length === 339, `the line has one gap: ${drawn.slice(0, 200)}`);
+  check((await page.locator(".charts .none:visible").count()) === 0, "every chart has values");
+  await page.getByRole("link", { name: "Day" }).click();
+  await page.getByText("Nothing has been recorded yet").waitFor();
+  history = null;
+  await page.reload();
+  await page.getByText("The last day cannot be shown: the master is away").waitFor();
   check(page.faults.length === 0, page.faults.join("\n"));
 });
 

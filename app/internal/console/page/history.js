@@ -51,7 +51,7 @@ export class History {
       lines: chart.series.map((name) => (one.values[name] ?? []).map((v, i) => [(one.from + (i + 1) * one.step) * 1000, v])),
       from: to - seconds * 1000, to,
     });
-    if (known) this.show(lines, `The last ${this.range}, a value every ${one.step < 60 ? `${one.step} seconds` : `${one.step / 60} minutes`}. Gaps: the server did not run.`);
+    if (known) this.show(lines, `The last ${this.range}, a value every ${one.step < 60 ? `${one.step} seconds` : `${one.step / 60} minutes`}. In a gap nothing was measured.`);
     else this.show(null, `Nothing has been recorded yet. The server adds a value every ${one.step < 60 ? `${one.step} seconds` : `${one.step / 60} minutes`}.`);
   }
 }
