@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,10 +18,14 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
+// privateFiles are files of the console that only browsers with a session get.
+var privateFiles = append(slices.Clone(consoleFiles), "index.html", "login-wrong.html", "login-late.html")
+
 // consoleFiles are all files that the page loads.
 var consoleFiles = []string{
-	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
-	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
+	"app.js", "api.js", "chart.js", "dom.js", "format.js", "frames.js", "history.js", "keys.js", "live.js", "recent.js", "router.js", "routes.js", "theme.js",
+	"pages_channels.js", "pages_files.js", "pages_overview.js", "pages_queues.js", "pages_schedules.js", "pages_tasks.js", "pages_workers.js",
+	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg",
 }
 
 func TestConsoleWithoutAToken(t *testing.T) {
@@ -32,7 +37,7 @@ func TestConsoleWithoutAToken(t *testing.T) {
 	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || !strings.Contains(text, "/console/app.js") {
 		t.Errorf("%q\n%s", policy, text)
 	}
-	for _, name := range consoleFiles[:15] {
+	for _, name := range consoleFiles {
 		resp, _ := b.Expect("GET", "/console/"+name, "same-origin", "", 200)
 		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", name, resp.Header)
@@ -118,7 +123,7 @@ func TestConsoleWithAToken(t *testing.T) {
 	if resp, _ := b.Expect("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
 		t.Errorf("location %q", resp.Header.Get("Location"))
 	}
-	for _, name := range consoleFiles {
+	for _, name := range privateFiles {
 		if _, text := b.Expect("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
 			t.Errorf("%s: %s", name, text)
 		}

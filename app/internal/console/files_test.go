@@ -28,7 +28,7 @@ func TestFilesKeepThePolicy(t *testing.T) {
 		}
 	}
 	// All files that the pages refer to exist.
-	used := regexp.MustCompile(`(?:"/console/|from "\./)([a-z]+\.[a-z]+)"`)
+	used := regexp.MustCompile(`(?:"\.?/console/|from "\./)([a-z_]+\.[a-z]+)"`)
 	found := 0
 	for name, f := range files {
 		for _, m := range used.FindAllSubmatch(f.Body, -1) {

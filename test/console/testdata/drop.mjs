@@ -1,11 +1,12 @@
 // Drop a WAV of 30 MB: the bar moves, the task appears, its progress moves, the
 // waveform shows.
-import { browse, check, drop, live, open, shot, until, wav } from "./lib.mjs";
+import { browse, check, drop, live, open, shot, until, visit, wav } from "./lib.mjs";
 
 await browse(async (browser) => {
   const page = await open(browser);
   await live(page);
-  await page.waitForSelector("#slot-rows tr");
+  await page.waitForSelector(".chips a");
+  await visit(page, "/files");
   const seen = new Set();
   await page.exposeFunction("sawBar", (value) => seen.add(value));
   await page.evaluate(() => {
@@ -27,8 +28,8 @@ await browse(async (browser) => {
   await link.waitFor({ timeout: 60000 });
   const between = [...seen].filter((v) => v > 0 && v < 1).length;
   check(between >= 5, `the bar was seen at ${between} places between its ends`);
-  await page.waitForSelector("#task-rows tr[data-task]");
   await link.click();
+  await page.waitForSelector("#task-rows tr[data-task]", { state: "attached" });
   await page.waitForSelector('#detail[open] .state[data-state="success"]', { timeout: 60000 });
   const size = await until("the waveform is shown", () => page.evaluate(() => {
     const img = document.querySelector("#detail img");
@@ -38,6 +39,7 @@ await browse(async (browser) => {
   check(JSON.parse(result).duration > 300, `the result is shown: ${result}`);
   await shot(page, "task.png");
   await page.keyboard.press("Escape");
+  await visit(page, "/files");
   // A second file with the same name is refused with a message.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await drop(page, "swell.wav", wav(1000));
@@ -60,6 +62,7 @@ await browse(async (browser) => {
   await page.getByRole("button", { name: "Cancel", exact: true }).click();
   check((await gone).status() === 204, "the upload is removed");
   // long_running_task, started by the form, shows progress in steps.
+  await visit(page, "/tasks");
   await page.click("#new-task");
   await page.selectOption("#starter-task", "long_running_task");
   await page.fill("#starter-arg-0", "from the console");
@@ -72,7 +75,9 @@ await browse(async (browser) => {
   check(steps.size >= 4, `progress was seen at ${[...steps]}`);
   check((await page.locator("#detail pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
   await page.keyboard.press("Escape");
-  await shot(page, "console.png", { fullPage: true });
+  await visit(page, "/");
+  await until("the charts are drawn", () => page.locator(".charts path[d^=M]").count());
+  await shot(page, "console.png");
   check(page.faults.length === 0, page.faults.join("\n"));
   console.log(`bar seen at ${between} places; waveform ${size.join("x")}; progress at ${[...steps].join(", ")}`);
 });

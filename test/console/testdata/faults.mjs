@@ -1,7 +1,7 @@
 // The server is rolled and children are killed -9 during an upload and a running
 // task: the page goes on by itself, and the file is whole.
 import { createHash } from "node:crypto";
-import { browse, check, drop, getJSON, live, master, open, shot, slot, slots, until, url, wav } from "./lib.mjs";
+import { browse, check, drop, getJSON, live, master, open, shot, slot, slots, until, url, visit, wav } from "./lib.mjs";
 
 await browse(async (browser) => {
   const page = await open(browser);
@@ -11,13 +11,17 @@ await browse(async (browser) => {
   await session.send("Network.enable");
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 1.2e6 });
   const sound = wav(30e6);
+  await visit(page, "/files");
   await drop(page, "rolled.wav", sound);
+  await page.evaluate(() => (window.bar = document.querySelector("#uploads progress"))); // it goes on while other pages are shown
+  await visit(page, "/tasks");
   await page.click("#new-task");
   await page.selectOption("#starter-task", "long_running_task");
   await page.click("#starter button:not([type])");
   await page.waitForSelector('#detail[open] .state[data-state="running"]');
   await page.keyboard.press("Escape");
-  const sent = () => page.evaluate(() => document.querySelector("#uploads progress").value);
+  const sent = () => page.evaluate(() => window.bar.value);
+  await visit(page, "/workers");
   await until("the upload is under way", async () => (await sent()) > 2e6);
 
   process.kill(Number(master), "SIGHUP");
@@ -29,7 +33,9 @@ await browse(async (browser) => {
   });
   check((await sent()) < 30e6 * 0.9, "the upload is not over yet");
   await fetch(`${url}/tasks`, { method: "POST", body: JSON.stringify({ task: "long_running_task", args: ["killed"], id: "killed" }) });
+  await visit(page, "/tasks");
   await page.waitForSelector('tr[data-task="killed"] .state[data-state="running"]');
+  await visit(page, "/workers");
   for (const name of ["worker.0", "serve.0", "serve.1"]) {
     const victim = await slot(name);
     process.kill(victim.pid, "SIGKILL");
@@ -44,7 +50,9 @@ await browse(async (browser) => {
     return shown.filter((n) => Number(n) >= 1).length >= 3;
   });
   await shot(page, "rolled.png", { fullPage: true });
+  await visit(page, "/files");
   await page.locator("#uploads button.link").waitFor({ timeout: 120000 });
+  await visit(page, "/tasks");
   await until("all tasks are done", async () => (await page.locator('#task-rows .state[data-state="success"]').count()) === 3, 120000);
   const stored = Buffer.from(await (await fetch(`${url}/upload/console/rolled.wav`)).arrayBuffer());
   const sum = (b) => createHash("sha256").update(b).digest("hex");
@@ -63,6 +71,7 @@ await browse(async (browser) => {
   await session.send("Network.enable");
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 4e6 });
   const sound = wav(25e6);
+  await visit(page, "/files");
   await drop(page, "again.wav", sound);
   await until("more than one piece is there", () => page.evaluate(() => document.querySelector("#uploads progress").value > 18e6));
   const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }));

@@ -1,6 +1,6 @@
 // Names of files, arguments and results that are markup are shown as text; nothing
 // but the server's own files can run; axe finds no serious fault.
-import { browse, check, drop, live, open, readFileSync, require, shot, until, url } from "./lib.mjs";
+import { browse, check, drop, live, open, readFileSync, require, shot, until, url, visit } from "./lib.mjs";
 
 const markup = `<img src=x onerror="window.hit=1"><script>window.hit=1</script>`;
 // No slash: a name with one is none, and is refused.
@@ -13,10 +13,12 @@ await browse(async (browser) => {
   const policy = answer.headers.get("content-security-policy");
   check(policy.startsWith("default-src 'none'") && !policy.includes("unsafe"), policy);
 
+  await visit(page, "/files");
   await drop(page, name, Buffer.from("no sound at all"));
   await page.locator("#uploads button.link, #uploads .problem").first().waitFor();
   check((await page.locator("#uploads").textContent()).includes(name), "the name is shown as it is");
   await fetch(`${url}/tasks`, { method: "POST", body: JSON.stringify({ task: "long_running_task", args: [markup], id: "hostile" }) });
+  await visit(page, "/tasks");
   await page.click('#task-rows tr[data-task="hostile"] button');
   await page.waitForSelector('#detail[open] .state[data-state="success"]', { timeout: 30000 });
   const result = page.locator("#detail pre[aria-label=Result]");
@@ -24,6 +26,7 @@ await browse(async (browser) => {
   check((await page.locator("#detail img, #uploads img, main script").count()) === 0, "no markup came of it");
   await page.keyboard.press("Escape");
   // The broadcast shows messages from any client.
+  await visit(page, "/channels");
   await page.fill("#words", markup);
   await page.press("#words", "Enter");
   await until("it is heard", async () => (await page.locator("#heard").textContent()).includes(markup));
@@ -46,7 +49,7 @@ await browse(async (browser) => {
   for (const look of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "light", viewport: { width: 360, height: 740 } }]) {
     const other = await open(browser, { ...look, bypassCSP: true });
     await live(other);
-    await other.waitForSelector("#slot-rows tr");
+    await visit(other, "/tasks");
     await other.waitForSelector("#task-rows tr");
     await other.evaluate(axe);
     const audit = async (where) => {
@@ -78,6 +81,7 @@ await browse(async (browser) => {
   // By keyboard only: from the top of the page to a running task.
   await page.reload();
   await live(page);
+  await visit(page, "/tasks");
   await page.waitForSelector("#task-rows tr");
   for (let i = 0; i < 40 && !(await page.evaluate(() => document.activeElement.id === "new-task")); i++) await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");

@@ -53,6 +53,14 @@ export async function open(browser, options = {}) {
 
 export const live = (page) => page.waitForSelector('#live[data-state="live"]', { timeout: 30000 });
 
+// visit opens a page of the console by its navigation, or by its address.
+export async function visit(page, path) {
+  const link = page.locator(`#nav a[href="#${path}"]`);
+  if (await link.count()) await link.click();
+  else await page.evaluate((to) => (location.hash = to), path);
+  await page.waitForFunction((to) => location.hash === `#${to}` && document.querySelector("#page > .page")?.childElementCount, path);
+}
+
 // drop drops a file on the page as a hand would: by the events of a drag.
 export async function drop(page, name, bytes) {
   const data = await page.evaluateHandle(async ({ name, encoded }) => {

@@ -2,7 +2,7 @@
 // that it is lost, and then it and the upload go on by themselves.
 import { spawn } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
-import { browse, check, drop, live, master, open, shot, until, url, wav } from "./lib.mjs";
+import { browse, check, drop, live, master, open, shot, until, url, visit, wav } from "./lib.mjs";
 
 const [program, ...flags] = readFileSync(`/proc/${master}/cmdline`, "utf8").split("\0").slice(0, -1);
 const cwd = readlinkSync(`/proc/${master}/cwd`);
@@ -17,6 +17,7 @@ try {
     await session.send("Network.enable");
     await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 4e6 });
     const sound = wav(30e6);
+    await visit(page, "/files");
     await drop(page, "restart.wav", sound);
     await until("more than a piece is there", () => page.evaluate(() => document.querySelector("#uploads progress").value > 10e6));
     process.kill(Number(master), "SIGKILL");

@@ -1,5 +1,5 @@
 // With a token set: the login, what follows, and that the token stays nowhere.
-import { browse, check, drop, live, open, readFileSync, shot, until, url } from "./lib.mjs";
+import { browse, check, drop, live, open, readFileSync, shot, until, url, visit } from "./lib.mjs";
 
 const token = process.argv[6];
 
@@ -17,7 +17,8 @@ await browse(async (browser) => {
   await page.fill("#token", token);
   await page.keyboard.press("Enter");
   await live(page);
-  await page.waitForSelector("#slot-rows tr");
+  await page.waitForSelector(".chips a");
+  await visit(page, "/files");
   // Requests, an upload and a picture are authorized by the session.
   await drop(page, "speech.wav", readFileSync(process.argv[7]));
   await page.locator("#uploads button.link").click();
@@ -31,6 +32,7 @@ await browse(async (browser) => {
   check(!asked.some((a) => a.includes(token)), "the token was in an address");
   // Without a session the page redirects to the login.
   await page.context().clearCookies();
+  await visit(page, "/tasks");
   await page.click("#new-task");
   await page.waitForURL(`${url}/console/login`);
   // Log out.

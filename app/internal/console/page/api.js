@@ -39,9 +39,13 @@ async function reason(response) {
 
 export const getJSON = async (path) => (await request(path)).json();
 
-export const send = async (method, path, body) =>
-  (await request(path, {
+// send sends a JSON body, if there is one, and returns the JSON of the response, or null if
+// it has no body.
+export async function send(method, path, body) {
+  const response = await request(path, {
     method,
     headers: body === undefined ? {} : { "Content-Type": "application/json" },
     body: body === undefined ? undefined : JSON.stringify(body),
-  })).json();
+  });
+  return response.status === 204 ? null : response.json();
+}

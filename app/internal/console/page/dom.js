@@ -60,11 +60,21 @@ export class Rows {
   }
 }
 
-// cells creates a table row with a header cell and count other cells.
+// cells creates a table row with a header cell and other cells: their number, or an array
+// with the class of each.
 export function cells(count, first = el("span")) {
-  const tds = Array.from({ length: count }, () => el("td"));
+  const tds = Array.from({ length: count.length ?? count }, (_, i) => el("td", { className: count[i] ?? "" }));
   const node = el("tr", {}, el("th", { scope: "row", className: "text" }, first), ...tds);
   return { node, tds };
+}
+
+// table creates a table that scrolls inside its box, and returns it and its body. The heads
+// of columns with numbers begin with #.
+export function table(label, heads) {
+  const body = el("tbody");
+  const node = el("div", { className: "wide", tabIndex: 0, role: "region", "aria-label": label }, el("table", {},
+    el("thead", {}, el("tr", {}, ...heads.map((h) => el("th", { scope: "col", className: h.startsWith("#") ? "num" : "" }, h.replace("#", ""))))), body));
+  return { node, body };
 }
 
 export function setState(node, state) {

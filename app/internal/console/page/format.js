@@ -45,3 +45,19 @@ export function took(task) {
 
 // slot returns the name of the slot from the name of a worker.
 export const slot = (worker) => worker.slice(worker.lastIndexOf("/") + 1) || "–";
+
+// latency formats seconds, below one second as milliseconds.
+export function latency(s) {
+  if (s === null || s === undefined) return "–";
+  return s < 1 ? `${number(s * 1000)} ms` : duration(s);
+}
+
+// until formats the time to a moment.
+export function until(at) {
+  const s = (at - Date.now()) / 1000;
+  return s < 1 ? "now" : `in ${duration(s < 10 ? Math.ceil(s) : s).replace(".0", "")}`;
+}
+
+// minutes formats a time of the day without seconds.
+const minute = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+export const minutes = (at) => minute.format(at);

@@ -8,7 +8,7 @@ const longestPause = 15000;
 // The server sends at least every 10 seconds.
 const maxSilence = 25000;
 
-// LiveSocket keeps a WebSocket to path open. It calls onMessage(text) for each message and
+// LiveSocket keeps a WebSocket to path, or to the path that the function path returns, open. It calls onMessage(text) for each message and
 // onState(state, seconds) with "connecting", "live" or "lost", and for "lost" with the time
 // until it reconnects. With quiet, the server may send nothing for any time.
 export class LiveSocket {
@@ -16,11 +16,13 @@ export class LiveSocket {
   #wait = firstPause;
   #timer = 0;
   #watchdog = 0;
+  #closed = new AbortController();
 
   constructor(path, { onMessage, onState, quiet = false }) {
     Object.assign(this, { path, onMessage, onState, quiet });
-    addEventListener("online", () => this.#reconnectNow());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow());
+    const { signal } = this.#closed;
+    addEventListener("online", () => this.#reconnectNow(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow(), { signal });
     this.#open();
   }
 
@@ -28,6 +30,16 @@ export class LiveSocket {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(text);
     return true;
+  }
+
+  // close ends the connection for good.
+  close() {
+    this.#closed.abort();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watchdog);
+    const socket = this.#socket;
+    this.#socket = null; // no events any more
+    socket?.close();
   }
 
   // reconnectNow ends the pause, for example when the network is back.
@@ -40,7 +52,7 @@ export class LiveSocket {
 
   #open() {
     this.onState("connecting");
-    const socket = new WebSocket(at(this.path).replace(/^http/, "ws"));
+    const socket = new WebSocket(at(typeof this.path === "function" ? this.path() : this.path).replace(/^http/, "ws"));
     this.#socket = socket;
     socket.onmessage = (event) => {
       if (socket !== this.#socket) return;
@@ -49,7 +61,11 @@ export class LiveSocket {
       this.onState("live");
       this.onMessage(event.data);
     };
-    socket.onopen = () => this.#restartWatchdog();
+    socket.onopen = () => {
+      if (socket !== this.#socket) return;
+      this.#restartWatchdog();
+      if (this.quiet) this.onState("live");
+    };
     socket.onclose = () => socket === this.#socket && this.#lost();
     this.#restartWatchdog();
   }
