@@ -40,6 +40,7 @@ func TestE2EConsole(t *testing.T) {
 		{"faults", nil, nil},
 		{"restart", nil, nil},
 		{"pages", nil, nil},
+		{"tasks", nil, nil},
 		{"hostile", nil, nil},
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {

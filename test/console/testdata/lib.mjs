@@ -61,6 +61,21 @@ export async function visit(page, path) {
   await page.waitForFunction((to) => location.hash === `#${to}` && document.querySelector("#page > .page")?.childElementCount, path);
 }
 
+// looks are the looks in which every page is checked, by name: options of open.
+export const looks = { light: {}, dark: { colorScheme: "dark" }, phone: { viewport: { width: 360, height: 740 } } };
+
+// audit fails if axe-core finds anything on the page, which was opened with bypassCSP, or if
+// the page is wider than its window. It returns the number of checks that passed.
+export async function audit(page, where) {
+  if (!(await page.evaluate(() => window.axe))) await page.evaluate(readFileSync(require.resolve("axe-core/axe.min.js"), "utf8"));
+  const { violations, passes } = await page.evaluate(() => window.axe.run());
+  check(passes.length > 10, `${where}: axe has looked at ${passes.length} things`);
+  check(violations.length === 0, `${where}: ${violations.map((v) => `${v.impact} ${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`).join("\n")}`);
+  const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  check(wide <= window, `${where}: the page is ${wide} wide in a window of ${window}`);
+  return passes.length;
+}
+
 // drop drops a file on the page as a hand would: by the events of a drag.
 export async function drop(page, name, bytes) {
   const data = await page.evaluateHandle(async ({ name, encoded }) => {
