@@ -76,10 +76,10 @@ e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if miss
 	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults
 
-console-images: ## create the pictures of the console in README.md
+console-images: ## create the pictures of the console in README.md and docs/
 	.ci/need node:nodejs npm:npm chromium:chromium
-	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsole$$/^drop$$' -count 1 -v ./test/console
-	mkdir -p docs/images && cp bin/console/console.png bin/console/task.png docs/images/
+	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsoleImages$$|^TestE2EConsole$$/^drop$$' -count 1 -v ./test/console
+	mkdir -p docs/images && cd bin/console && cp console.png task.png queues.png schedules.png workers.png channels.png ../../docs/images/
 
 faults: ## inject faults into a server under load; fails if a connection is lost
 	$(GO) run ./bench/faults

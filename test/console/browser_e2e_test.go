@@ -20,53 +20,74 @@ import (
 // Screenshots are written to $CONSOLE_SHOTS, or to a new temporary folder.
 func TestE2EConsole(t *testing.T) {
 	shots := consoleShots(t)
-	modules := t.TempDir()
-	install := exec.Command("npm", append([]string{"install", "--no-audit", "--no-fund", "--no-package-lock"}, harness.ConsoleClients...)...)
-	install.Dir = modules
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm install: %v\n%s", err, out)
-	}
+	modules := harness.InstallNPM(t, harness.ConsoleClients...)
 	const token = "drawn-for-this-test"
 	speech, err := filepath.Abs("demo/inspect/testdata/speech.wav")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, story := range []struct {
-		name  string
-		flags []string
-		args  []string
-	}{
+	for _, s := range []story{
 		{"drop", nil, nil},
 		{"faults", nil, nil},
 		{"restart", nil, nil},
 		{"pages", nil, nil},
+		{"shell", []string{"-tasks", nightly(t)}, nil},
 		{"tasks", nil, nil},
 		{"hostile", nil, nil},
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {
-		t.Run(story.name, func(t *testing.T) {
-			// The console connects to the address in -admin, so the port cannot be
-			// chosen by the server.
-			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, story.flags...)...)
-			out := t.TempDir()
-			script, err := filepath.Abs(filepath.Join("test/console/testdata", story.name+".mjs"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
-			defer cancel()
-			args := append([]string{script, g.URL, g.Admin, fmt.Sprint(g.Cmd.Process.Pid), out}, story.args...)
-			cmd := exec.CommandContext(ctx, "node", args...)
-			cmd.Dir = modules
-			text, err := cmd.CombinedOutput()
-			keepShots(t, out, shots)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, text)
-			}
-			t.Logf("%s", bytes.TrimSpace(text))
-		})
+		t.Run(s.name, func(t *testing.T) { s.run(t, modules, shots) })
 	}
 	t.Logf("screenshots are in %s", shots)
+}
+
+// TestE2EConsoleImages creates the pictures of the documentation; see make console-images.
+func TestE2EConsoleImages(t *testing.T) {
+	if os.Getenv("CONSOLE_SHOTS") == "" {
+		t.Skip("CONSOLE_SHOTS does not name a folder for the pictures of the documentation")
+	}
+	story{"images", []string{"-tasks", nightly(t)}, nil}.run(t, harness.InstallNPM(t, harness.ConsoleClients...), consoleShots(t))
+}
+
+// nightly returns the path of a tasks file with a schedule.
+func nightly(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "tasks.toml")
+	text := "[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// story is a script in testdata.
+type story struct {
+	name  string
+	flags []string // further flags of the server
+	args  []string // further arguments of the script
+}
+
+// run starts a server and runs the script.
+func (s story) run(t *testing.T, modules, shots string) {
+	t.Helper()
+	// The console connects to the address in -admin, so the port cannot be chosen by the
+	// server.
+	g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, s.flags...)...)
+	out := t.TempDir()
+	script, err := filepath.Abs(filepath.Join("test/console/testdata", s.name+".mjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", append([]string{script, g.URL, g.Admin, fmt.Sprint(g.Cmd.Process.Pid), out}, s.args...)...)
+	cmd.Dir = modules
+	text, err := cmd.CombinedOutput()
+	keepShots(t, out, shots)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	t.Logf("%s", bytes.TrimSpace(text))
 }
 
 // consoleShots returns the folder for screenshots.

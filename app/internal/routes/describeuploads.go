@@ -30,7 +30,6 @@ func describeUploads() openapi.Group {
 			"DELETE /upload":       {deleteUpload()},
 			"PUT /upload/{path:*}": {putFile()},
 			"GET /upload/{path:*}": {getFile(), listFiles()},
-			"GET /upload/":         {listDirectories()},
 		},
 	}
 }
@@ -113,25 +112,13 @@ func listFiles() openapi.Operation {
 	return openapi.Operation{
 		Path: "/upload/{directory}/",
 		ID:   "listFiles", Access: openapi.Read, Summary: "List a directory of stored files", Description: "Entries are sorted by the bytes of their names.",
-		Parameters: append([]openapi.Parameter{fileDirectory}, listParameters()...),
-		Responses:  map[string]*openapi.Response{"200": openapi.JSON("A page of entries.", openapi.Ref("Listing"))},
-		Problems:   []int{400, 404, 503},
-	}
-}
-
-func listDirectories() openapi.Operation {
-	return openapi.Operation{
-		ID: "listDirectories", Access: openapi.Read, Summary: "List the directories of stored files", Description: "Entries are sorted by the bytes of their names.",
-		Parameters: listParameters(),
-		Responses:  map[string]*openapi.Response{"200": openapi.JSON("A page of entries.", openapi.Ref("Listing"))},
-		Problems:   []int{400, 503},
-	}
-}
-
-func listParameters() []openapi.Parameter {
-	return []openapi.Parameter{
-		openapi.Query("limit", "Maximum number of entries in a page; by default 100.", openapi.Within(1, uploads.MaxList)),
-		openapi.Query("after", "Name after which the page starts.", openapi.Text()),
+		Parameters: []openapi.Parameter{
+			fileDirectory,
+			openapi.Query("limit", "Maximum number of entries in a page; by default 100.", openapi.Within(1, uploads.MaxList)),
+			openapi.Query("after", "Name after which the page starts.", openapi.Text()),
+		},
+		Responses: map[string]*openapi.Response{"200": openapi.JSON("A page of entries.", openapi.Ref("Listing"))},
+		Problems:  []int{400, 404, 503},
 	}
 }
 

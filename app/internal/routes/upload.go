@@ -42,7 +42,6 @@ func (u *uploadRoutes) routes(guard *access.Guard, admit func(*fasthttp.RequestH
 		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: u.remove},
 		{Method: put, Path: "/upload/{path:*}", Admit: admit, Handler: u.put, MaxBody: u.maxFile},
 		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: u.get},
-		{Method: get, Path: "/upload/", Admit: guard.Read, Handler: u.get},
 	}
 }
 

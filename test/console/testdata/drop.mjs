@@ -74,9 +74,6 @@ await browse(async (browser) => {
   });
   check(steps.size >= 4, `progress was seen at ${[...steps]}`);
   check((await page.locator("#task pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
-  await visit(page, "/");
-  await until("the charts are drawn", () => page.locator(".charts path[d^=M]").count());
-  await shot(page, "console.png");
   check(page.faults.length === 0, page.faults.join("\n"));
   console.log(`bar seen at ${between} places; waveform ${size.join("x")}; progress at ${[...steps].join(", ")}`);
 });

@@ -4,8 +4,9 @@ import { latency, number } from "./format.js";
 
 // historyCharts are its charts, with the names of the series.
 export const historyCharts = [
-  { title: "Requests per second", names: ["requests", "errors"], series: ["requests", "errors"], format: number },
+  { title: "Requests per second", names: ["requests"], series: ["requests"], format: number },
   { title: "Latency", names: ["p50", "p95"], series: ["latency_p50", "latency_p95"], format: latency, empty: "No requests in this time." },
+  { title: "Failures per second", names: ["responses", "tasks"], series: ["errors", "tasks_failed"], format: number },
   { title: "Tasks per second", names: ["succeeded", "failed", "retried"], series: ["tasks_succeeded", "tasks_failed", "tasks_retried"], format: number },
   { title: "Tasks waiting", names: ["waiting"], series: ["tasks_waiting"], format: number },
   { title: "Duration of attempts", names: ["p95"], series: ["task_p95"], format: latency, empty: "No attempts ended in this time." },

@@ -68,6 +68,7 @@ function mountChannel(root, chosen, app) {
   const name = el("input", { id: "channel", value: chosen, required: true, pattern: validChannel, maxLength: 128, autocomplete: "off", spellcheck: false });
   const choose = el("form", { className: "row", id: "choose-channel" }, el("label", { htmlFor: "channel" }, "Channel"), name, el("button", {}, "Subscribe"));
   const state = el("span", { id: "channel-state", className: "quiet", role: "status" });
+  choose.append(state);
   const section = el("section", { "aria-labelledby": "channel-title" }, el("h2", { id: "channel-title" }, "Channel"), choose);
   root.append(section);
   choose.onsubmit = (event) => {
@@ -88,7 +89,7 @@ function mountChannel(root, chosen, app) {
       (note) => `message ${note.seq} published in channel ${note.channel}`);
     if (sent) words.value = "";
   };
-  section.append(el("p", {}, state), publish, messages.list);
+  section.append(publish, messages.list);
   let last = null; // sequence number of the last message
   const socket = new LiveSocket(() => `/channels/${encodeURIComponent(chosen)}${last === null ? "" : `?since=${last}`}`, {
     quiet: true,

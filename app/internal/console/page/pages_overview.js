@@ -25,7 +25,7 @@ export function mount(root, params, app) {
     if (value === range) a.setAttribute("aria-current", "true");
     return a;
   }));
-  root.append(problem, tiles.node, el("section", {}, el("h2", {}, "Slots"), slots),
+  root.append(problem, tiles.node, el("section", { className: "line" }, el("h2", {}, "Slots"), slots),
     el("section", { id: "plots", "aria-labelledby": "plots-title" }, el("div", { className: "head" }, el("h2", { id: "plots-title" }, "Charts"), links), charts.node),
     el("section", {}, el("h2", {}, "Newest tasks"), tasks.node, noTasks));
 

@@ -11,7 +11,7 @@ const known = new Set(["default"]);
 
 export function mount(root, _, app) {
   const problem = el("p", { id: "queues-problem", className: "problem", hidden: true });
-  const { node, body } = table("List of queues", ["Queue", "State", "#Waiting", "#Oldest", "#Scheduled", "#Running", "#Dead", "Change"]);
+  const { node, body } = table("List of queues", ["Queue", "State", "Change", "#Waiting", "#Oldest", "#Scheduled", "#Running", "#Dead"]);
   body.id = "queue-rows";
   const name = el("input", { id: "queue-name", required: true, maxLength: 128, pattern: "[A-Za-z0-9._\\-]+", autocomplete: "off", spellcheck: false });
   const other = el("form", { className: "row" }, el("label", { htmlFor: "queue-name" }, "A queue that is not in the list"), name, el("button", {}, "Pause"));
@@ -37,9 +37,9 @@ export function mount(root, _, app) {
 
 // row is the row of a queue. Its numbers link to the list of these tasks.
 function row(queue, change, app) {
-  const { node, tds } = cells(["", "num", "num", "num", "num", "num", ""], el("span", {}, queue));
+  const { node, tds } = cells(["", "", "num", "num", "num", "num", "num"], el("span", {}, queue));
   node.dataset.queue = queue;
-  const [state, waiting, oldest, scheduled, running, dead, action] = tds;
+  const [state, action, waiting, oldest, scheduled, running, dead] = tds;
   const word = el("span", { className: "state" });
   const note = el("span", { className: "problem" });
   state.append(word, " ", note);

@@ -11,7 +11,7 @@ const reloadEvery = 15000;
 
 export function mount(root, _, app) {
   const problem = el("p", { className: "problem", hidden: true });
-  const { node, body } = table("List of schedules", ["Schedule", "Times", "Missed", "Next", "Then", "Arguments", "Run"]);
+  const { node, body } = table("List of schedules", ["Schedule", "Next", "Run", "Times", "Then", "Missed", "Arguments"]);
   body.id = "schedule-rows";
   const none = el("p", { className: "empty", hidden: true }, "No schedules. Periodic tasks of the application and of the tasks file (", el("code", {}, "-tasks"), ", a command with ", el("code", {}, "schedule"), ") will be here with their next start times.");
   node.hidden = true;
@@ -44,12 +44,12 @@ export function mount(root, _, app) {
 }
 
 function row(s, ticks, app) {
-  const { node, tds } = cells(["text", "", "", "text", "args", ""], el("span", {}, s.name));
-  const [when, missed, next, then, args, action] = tds;
+  const { node, tds } = cells(["", "", "", "", "", "args"], el("span", {}, s.name));
+  const [next, action, when, then, missed, args] = tds;
   write(when, s.schedule);
   write(missed, s.missed);
   if (s.next.length) {
-    const left = el("span", { className: "quiet" });
+    const left = el("span", { className: "quiet left" });
     next.append(time(s.next[0]), " ", left);
     const tick = () => {
       write(left, until(new Date(s.next[0])));

@@ -2,7 +2,7 @@
 // converted to rates. Counters of a slot never decrease, even if its process is replaced,
 // so any two frames give a correct rate.
 
-import { latency, number } from "./format.js";
+import { bytes, latency, number } from "./format.js";
 
 // historyLength is the longest and minSpan the shortest time span, in milliseconds.
 const historyLength = 5 * 60 * 1000;
@@ -21,6 +21,7 @@ export const recentCharts = [
   { title: "Latency", names: ["p50", "p95", "p99"], read: [percentile(0.5), percentile(0.95), percentile(0.99)], format: latency, empty: "No requests in this time." },
   { title: "Connections", names: ["open", "in accept queue"], read: [(p) => p.connections, (p) => p.accept], format: number },
   { title: "Pools", names: ["running", "waiting"], read: [(p) => sumOf(p, "running"), (p) => sumOf(p, "waiting")], format: number },
+  { title: "Memory", names: ["resident"], read: [(p) => p.memory], format: (n) => (n === null ? "–" : bytes(n)) },
   { title: "Queues", whole: true, names: ["waiting", "running"], read: [(p) => p.waiting, (p) => p.runningTasks], format: number },
 ];
 
@@ -71,7 +72,7 @@ export class Recent {
   }
 
   #add(frame) {
-    const whole = point(frame, { connections: 0, accept_queue: 0 }, null);
+    const whole = point(frame, { connections: 0, accept_queue: 0, rss: 0 }, null);
     const slots = new Map([["", whole]]);
     for (const s of frame.status.slots) {
       const p = point(frame, s, frame.figures[s.slot]);
@@ -80,7 +81,7 @@ export class Recent {
     }
     // Counters of a removed slot remain part of the sum.
     for (const [slot, f] of Object.entries(frame.figures)) {
-      if (!slots.has(slot) && slot !== "master") add(whole, point(frame, { connections: 0, accept_queue: 0 }, f));
+      if (!slots.has(slot) && slot !== "master") add(whole, point(frame, { connections: 0, accept_queue: 0, rss: 0 }, f));
     }
     whole.waiting = this.#depth.waiting;
     whole.runningTasks = this.#depth.running;
@@ -106,12 +107,12 @@ function point(frame, status, f) {
   return {
     at: frame.at, bounds: frame.bounds, requests: f?.requests ?? 0, errors: f?.errors ?? 0,
     durations: [...(f?.durations ?? [])], pools: { ...f?.pools },
-    connections: status.connections, accept: status.accept_queue,
+    connections: status.connections, accept: status.accept_queue, memory: status.rss,
   };
 }
 
 function add(sum, p) {
-  for (const key of ["requests", "errors", "connections", "accept"]) sum[key] += p[key];
+  for (const key of ["requests", "errors", "connections", "accept", "memory"]) sum[key] += p[key];
   p.durations.forEach((n, i) => (sum.durations[i] = (sum.durations[i] ?? 0) + n));
   for (const [name, level] of Object.entries(p.pools)) {
     const had = sum.pools[name] ?? { running: 0, waiting: 0, workers: 0 };

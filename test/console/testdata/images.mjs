@@ -1,0 +1,53 @@
+// The pictures of the documentation, of a server with traffic: requests, some of them with
+// errors, tasks in several states, and a paused queue.
+import { browse, live, looks, open, shot, until, url, visit } from "./lib.mjs";
+
+const post = async (path, body) => (await fetch(url + path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) })).json();
+
+let stop = false;
+async function traffic() {
+  for (let i = 0; !stop; i++) {
+    const many = 6 + Math.round(5 * Math.sin(i / 7));
+    await Promise.all(Array.from({ length: many }, () => fetch(`${url}/delay?s=0.0${1 + (i % 5)}`).then((r) => r.text())));
+    if (i % 40 === 20) await post("/tasks", { task: "long_running_task", args: [`order ${i}`] });
+    await new Promise((done) => setTimeout(done, 60));
+  }
+}
+
+const under = traffic();
+await post("/queues/reports/pause", "");
+for (const name of ["monthly", "weekly", "daily"]) await post("/tasks", { task: "long_running_task", args: [name], queue: "reports" });
+await post("/tasks", { task: "inspect", args: ["music", "missing.wav"] });
+await post("/tasks", { task: "long_running_task", args: ["later"], countdown: 3600 });
+
+await browse(async (browser) => {
+  const page = await open(browser, { viewport: { width: 1200, height: 880 } });
+  await live(page);
+  // The charts begin with the page and are at least a minute wide.
+  await until("the charts are full", () => page.evaluate(() => {
+    const points = document.querySelector(".charts path.series-0")?.getAttribute("d").match(/[ML]/g)?.length ?? 0;
+    return points > 55;
+  }), 180000);
+  await shot(page, "console.png");
+  await visit(page, "/queues");
+  await page.waitForSelector('tr[data-queue="reports"] .state[data-state="paused"]');
+  await page.setViewportSize({ width: 1000, height: 420 });
+  await shot(page, "queues.png");
+  await visit(page, "/schedules");
+  await page.waitForSelector("#schedule-rows tr");
+  await shot(page, "schedules.png");
+  const dark = await open(browser, { ...looks.dark, viewport: { width: 1100, height: 720 } });
+  await live(dark);
+  await visit(dark, "/workers");
+  await dark.waitForSelector("#slot-rows tr");
+  await shot(dark, "workers.png");
+  const phone = await open(browser, looks.phone);
+  await live(phone);
+  await visit(phone, "/channels?channel=orders");
+  await phone.locator("#channel-state").getByText("Subscribed").waitFor();
+  for (const text of ["order 17 paid", "order 18 sent"]) await post("/publish/orders", text);
+  await phone.locator("#channel-messages").getByText("order 18 sent").waitFor();
+  await shot(phone, "channels.png", { fullPage: true });
+});
+stop = true;
+await under;
