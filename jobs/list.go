@@ -19,8 +19,8 @@ type Query struct {
 	State State  // only tasks in this state; empty is any
 	Name  string // only tasks with this name; empty is any
 	Queue string // only tasks of this queue; empty is any
-	// Text selects tasks with this text in their id or in the JSON of their arguments. Upper
-	// and lower case differ. Empty is any.
+	// Text selects tasks with this text in their id, their name or the JSON of their
+	// arguments. Upper and lower case differ. Empty is any.
 	Text string
 	// Since and Until select tasks that were accepted at Since or later, and before Until.
 	// Zero is any time.
@@ -42,7 +42,7 @@ func (q Query) PageSize() int {
 // Matches reports whether the query selects the task.
 func (q Query) Matches(t *Task) bool {
 	return (q.State == "" || q.State == t.State) && (q.Name == "" || q.Name == t.Name) && (q.Queue == "" || q.Queue == t.Queue) &&
-		(q.Text == "" || strings.Contains(t.ID, q.Text) || bytes.Contains(t.Args, []byte(q.Text)) || bytes.Contains(t.Kwargs, []byte(q.Text))) &&
+		(q.Text == "" || strings.Contains(t.ID, q.Text) || strings.Contains(t.Name, q.Text) || bytes.Contains(t.Args, []byte(q.Text)) || bytes.Contains(t.Kwargs, []byte(q.Text))) &&
 		!t.Created.Before(q.Since) && (q.Until.IsZero() || t.Created.Before(q.Until))
 }
 

@@ -82,16 +82,16 @@ type Task struct {
 	// MaxRetries is the largest number of retries, which are attempts after a failed one.
 	MaxRetries int `json:"-"`
 	// Headers are NewTask.Headers, or nil.
-	Headers json.RawMessage `json:"-"`
+	Headers json.RawMessage `json:"headers,omitempty"`
 	// Signature is the tasks.Signature of machinery, as JSON, for a task with
 	// callbacks; nil for all others.
 	Signature []byte `json:"-"`
 	// Group is the id of the group of which the task is a member, or empty.
-	Group string `json:"-"`
+	Group string `json:"group,omitempty"`
 	// Workflow is the id of the workflow to which the task belongs, or empty. A member
 	// of a group has a Group instead, and both if the group is part of a chain;
 	// WorkflowID returns the id of the whole workflow.
-	Workflow string `json:"-"`
+	Workflow string `json:"workflow,omitempty"`
 	// Followers are the ids reserved for the tasks that may follow.
 	Followers []string `json:"-"`
 	// Digest is the digest of the workflow that starts with this task, or empty.

@@ -112,6 +112,7 @@ func (s *suite) filtersText(t *testing.T) {
 		{jobs.Query{Text: "fruit"}, []string{"second"}},
 		{jobs.Query{Text: "100%"}, []string{"second"}}, // no pattern of SQL or Lua
 		{jobs.Query{Text: "e.3"}, []string{"apple.3"}},
+		{jobs.Query{Text: "wor"}, []string{"apple.3", "second", "first"}}, // the name is work
 		{jobs.Query{Text: "Apple"}, nil},
 		{jobs.Query{Text: "a%"}, nil},
 		{jobs.Query{Text: "apple", State: jobs.StateFailed}, nil},

@@ -19,7 +19,7 @@ const listSQL = `
 		AND (?3 = '' OR state = ?3) AND (?4 = '' OR name = ?4) AND (?5 = '' OR queue = ?5)
 		AND (finished IS NULL OR finished >= ?6)
 		AND created >= ?7 AND created < ?8
-		AND (?9 = '' OR instr(id, ?9) > 0 OR instr(args, ?9) > 0 OR instr(kwargs, ?9) > 0)
+		AND (?9 = '' OR instr(id, ?9) > 0 OR instr(name, ?9) > 0 OR instr(args, ?9) > 0 OR instr(kwargs, ?9) > 0)
 	ORDER BY seq DESC`
 
 // lastSQL returns the number and the last of the tasks that listSQL reads.

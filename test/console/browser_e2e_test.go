@@ -32,6 +32,7 @@ func TestE2EConsole(t *testing.T) {
 		{"restart", nil, nil},
 		{"pages", nil, nil},
 		{"shell", []string{"-tasks", nightly(t)}, nil},
+		{"tasks", nil, nil},
 		{"hostile", nil, nil},
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {

@@ -24,8 +24,9 @@ var privateFiles = append(slices.Clone(consoleFiles), "index.html", "login-wrong
 // consoleFiles are all files that the page loads.
 var consoleFiles = []string{
 	"app.js", "api.js", "chart.js", "dom.js", "format.js", "frames.js", "history.js", "keys.js", "live.js", "recent.js", "router.js", "routes.js", "theme.js",
-	"pages_channels.js", "pages_files.js", "pages_overview.js", "pages_queues.js", "pages_schedules.js", "pages_tasks.js", "pages_workers.js",
-	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg",
+	"pages_channels.js", "pages_files.js", "pages_overview.js", "pages_queues.js", "pages_schedules.js", "pages_task.js", "pages_tasks.js", "pages_workers.js", "pages_workflows.js",
+	"filelist.js", "taskartifacts.js", "taskform.js", "tasklist.js", "tasklog.js", "tasks.css", "taskselection.js", "tasktimeline.js", "tus.js", "uploads.js",
+	"workflow.js", "workflowgraph.js", "icon.svg",
 }
 
 func TestConsoleWithoutAToken(t *testing.T) {

@@ -23,7 +23,7 @@ const (
 	// maxLogin is the largest body of the login form, in bytes.
 	maxLogin = 8 << 10
 	// consolePolicy allows the console's own files and nothing else.
-	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 

@@ -37,7 +37,7 @@ func taskReads() map[string][]openapi.Operation {
 				openapi.Query("state", "Only tasks in this state.", openapi.Words(taskStates()...)),
 				openapi.Query("task", "Only tasks with this name.", openapi.Text()),
 				openapi.Query("queue", "Only tasks of this queue.", openapi.Text()),
-				openapi.Query("q", "Only tasks with this text in their id or in the JSON of their arguments; upper and lower case differ.", openapi.Text()),
+				openapi.Query("q", "Only tasks with this text in their id, their name or the JSON of their arguments; upper and lower case differ.", openapi.Text()),
 				openapi.Query("since", "Only tasks that were accepted at this time or later (RFC 3339).", openapi.Text()),
 				openapi.Query("until", "Only tasks that were accepted before this time (RFC 3339).", openapi.Text()),
 				openapi.Query("limit", "Maximum number of tasks in a page; by default 50.", openapi.Within(1, jobs.MaxPage)),
@@ -100,6 +100,10 @@ func taskWrites() map[string][]openapi.Operation {
 		}},
 		"POST /tasks/retry": {{
 			ID: "retryTasks", Access: openapi.Write, Summary: "Run several tasks again", Description: "The body selects tasks. Those that are not in the state failed, cancelled or dead are skipped.",
+			RequestBody: changeBody, Responses: changes, Problems: []int{400, 413, 415, 503},
+		}},
+		"POST /tasks/purge": {{
+			ID: "purgeTasks", Access: openapi.Write, Summary: "Cancel waiting tasks and dead letters", Description: "The body selects tasks. Those that run, or have ended and are not dead letters, are skipped.",
 			RequestBody: changeBody, Responses: changes, Problems: []int{400, 413, 415, 503},
 		}},
 		"DELETE /tasks/{id}": {{
@@ -216,6 +220,9 @@ func taskTypes() []openapi.Type {
 			"finished": says("Time at which the state became final; null before that."), "result": says("Result of the handler, any JSON value; null if there is none."),
 			"error": says("Error of the last attempt; empty if there is none."), "failures": {Description: "Attempts that failed.", Type: "array", Items: openapi.Ref("Failure")},
 			"artifacts": {Description: "Names of the artifacts of the task.", Type: "array"},
+			"headers":   {Description: "Headers of the task, as accepted; left out if there are none.", Type: "object"},
+			"group":     says("Id of the group of which the task is a member; left out if there is none."),
+			"workflow":  says("Id of the workflow to which the task belongs; left out if there is none."),
 		}},
 		{Name: "Failure", Description: "An attempt that failed.", Go: reflect.TypeFor[jobs.Failure](), Fields: map[string]openapi.Schema{
 			"time": says("Time at which the attempt failed."), "attempt": says("Number of the attempt, starting with 1."), "error": says("Error of the attempt."),

@@ -23,10 +23,11 @@ const (
 	changesAtOnce = 32
 )
 
-// changeKeys are the keys of the body of POST /tasks/cancel and /tasks/retry.
-var changeKeys = []string{"state", "task", "queue", "ids"}
+// changeKeys are the keys of the body of POST /tasks/cancel, /tasks/retry and /tasks/purge.
+var changeKeys = []string{"state", "task", "queue", "q", "since", "until", "ids"}
 
-// changeCount is the body of the response to POST /tasks/cancel and /tasks/retry.
+// changeCount is the body of the response to POST /tasks/cancel, /tasks/retry and
+// /tasks/purge.
 type changeCount struct {
 	Count int64 `json:"count"` // number of tasks that were changed
 	More  bool  `json:"more"`  // whether maxChanges was reached, so that there may be more
@@ -40,6 +41,18 @@ func (m *manageRoutes) cancelAll(ctx *fasthttp.RequestCtx) error {
 // retryAll is POST /tasks/retry.
 func (m *manageRoutes) retryAll(ctx *fasthttp.RequestCtx) error {
 	return m.change(ctx, m.store.Requeue, func(s jobs.State) bool { return s.Final() && s != jobs.StateSuccess })
+}
+
+// purgeAll is POST /tasks/purge: it cancels tasks that wait and dead letters.
+func (m *manageRoutes) purgeAll(ctx *fasthttp.RequestCtx) error {
+	purge := func(ctx context.Context, id string) (*jobs.Task, error) {
+		n, err := m.store.Purge(ctx, []string{id}, driver.Purgeable)
+		if err == nil && n == 0 {
+			err = jobs.ErrState // it has started or ended meanwhile
+		}
+		return nil, err
+	}
+	return m.change(ctx, purge, func(s jobs.State) bool { return slices.Contains(driver.Purgeable, s) })
 }
 
 // change calls op for all tasks that the body selects and whose state permits it. Each task is
@@ -77,6 +90,11 @@ func decodeChange(body []byte) (q jobs.Query, ids []string, err error) {
 	if o.has("state") && !q.State.Valid() {
 		o.fault("state", "%q is not one of %s", q.State, jobs.StateNames())
 	}
+	if q.Text = o.text("q"); len(q.Text) > maxSearchText {
+		o.fault("q", "is longer than %d bytes", maxSearchText)
+	}
+	q.Since, _ = o.moment("since", "")
+	q.Until, _ = o.moment("until", "")
 	if o.is("ids", kindArray) {
 		if err := json.Unmarshal(o.values["ids"], &ids); err != nil {
 			o.fault("ids", "must contain texts only")
@@ -86,7 +104,7 @@ func decodeChange(body []byte) (q jobs.Query, ids []string, err error) {
 		ids = append([]string{}, ids...) // not nil
 	}
 	if !slices.ContainsFunc(changeKeys, o.has) && len(o.wrong.all) == 0 {
-		o.fault("body", "selects all tasks; give state, task, queue or ids")
+		o.fault("body", "selects all tasks; give state, task, queue, q, since, until or ids")
 	}
 	return q, ids, o.wrong.err()
 }

@@ -36,6 +36,7 @@ func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
 		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.Read, Handler: m.types},
 		{Method: fasthttp.MethodPost, Path: "/tasks/cancel", Admit: guard.Write, Handler: m.cancelAll},
 		{Method: fasthttp.MethodPost, Path: "/tasks/retry", Admit: guard.Write, Handler: m.retryAll},
+		{Method: fasthttp.MethodPost, Path: "/tasks/purge", Admit: guard.Write, Handler: m.purgeAll},
 		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.Write, Handler: m.cancel},
 		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.Write, Handler: m.retry},
 		{Method: fasthttp.MethodDelete, Path: "/workflows/{id}", Admit: guard.Write, Handler: m.cancelWorkflow},

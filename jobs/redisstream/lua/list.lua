@@ -1,15 +1,18 @@
 -- Arguments: Query.Before or 0, maximum number of tasks to return, state, name, queue,
 -- maximum number of tasks to read, maximum size of a page in bytes, first and last time of
--- acceptance, text in the id or the arguments. Returns now, the value of Before for the
+-- acceptance, text in the id, the name or the arguments. Returns now, the value of Before for the
 -- next page or 0, and the id and hash of each task.
 local before, limit, state, name, queue, budget, bytes, since, until_, text = unpack(ARGV, FIRST, FIRST + 9)
 local out, found, size, last = { int(now), '0' }, 0, 0, before == '0' and '+inf' or '(' .. before
 limit, budget, bytes, since, until_ = tonumber(limit), tonumber(budget), tonumber(bytes), tonumber(since), tonumber(until_)
 
-local function contains(id, key)
-  if string.find(id, text, 1, true) then return true end
-  for _, v in ipairs(redis.call('HMGET', key, 'args', 'kwargs')) do
-    if v and string.find(v, text, 1, true) then return true end
+local fields = { 'state', 'name', 'queue', 'run_at', 'created' }
+if text ~= '' then fields[6], fields[7] = 'args', 'kwargs' end
+
+-- contains reports whether the id, the name or the arguments have the text.
+local function contains(id, h)
+  for _, v in ipairs({ id, h[2] or '', h[6] or '', h[7] or '' }) do
+    if string.find(v, text, 1, true) then return true end
   end
   return false
 end
@@ -21,12 +24,12 @@ while budget > 0 do
     local id = ids[i]
     last, budget = '(' .. ids[i + 1], budget - 1
     local key = base .. 'task:' .. id
-    local h = redis.call('HMGET', key, 'state', 'name', 'queue', 'run_at', 'created')
+    local h = redis.call('HMGET', key, unpack(fields))
     local is = h[1]
     if is == 'queued' and tonumber(h[4]) > now then is = 'scheduled' end
     local created = tonumber(h[5])
     if is and (state == '' or state == is) and (name == '' or name == h[2]) and (queue == '' or queue == h[3])
-      and created >= since and created < until_ and (text == '' or contains(id, key)) then
+      and created >= since and created < until_ and (text == '' or contains(id, h)) then
       out[#out + 1], out[#out + 2] = id, redis.call('HGETALL', key)
       found, size = found + 1, size + redis.call('HSTRLEN', key, 'args') + redis.call('HSTRLEN', key, 'result')
       if found == limit or size >= bytes then

@@ -29,16 +29,16 @@ await browse(async (browser) => {
   const between = [...seen].filter((v) => v > 0 && v < 1).length;
   check(between >= 5, `the bar was seen at ${between} places between its ends`);
   await link.click();
-  await page.waitForSelector("#task-rows tr[data-task]", { state: "attached" });
-  await page.waitForSelector('#detail[open] .state[data-state="success"]', { timeout: 60000 });
+  await page.waitForSelector('#task-state[data-state="success"]', { timeout: 60000 });
   const size = await until("the waveform is shown", () => page.evaluate(() => {
-    const img = document.querySelector("#detail img");
+    const img = document.querySelector("#task img");
     return img?.complete && img.naturalWidth ? [img.naturalWidth, img.naturalHeight] : null;
   }));
-  const result = await page.locator("#detail pre[aria-label=Result]").textContent();
+  const result = await page.locator("#task pre[aria-label=Result]").textContent();
   check(JSON.parse(result).duration > 300, `the result is shown: ${result}`);
   await shot(page, "task.png");
-  await page.keyboard.press("Escape");
+  await visit(page, "/tasks");
+  await page.waitForSelector("#task-rows tr[data-task]");
   await visit(page, "/files");
   // A second file with the same name is refused with a message.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
@@ -69,12 +69,11 @@ await browse(async (browser) => {
   await page.click("#starter button:not([type])");
   const steps = new Set();
   await until("the task is done", async () => {
-    steps.add(await page.evaluate(() => document.querySelector("#detail progress").value));
-    return page.locator('#detail[open] .state[data-state="success"]').count();
+    steps.add(await page.evaluate(() => document.querySelector("#task progress").value));
+    return page.locator('#task-state[data-state="success"]').count();
   });
   check(steps.size >= 4, `progress was seen at ${[...steps]}`);
-  check((await page.locator("#detail pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
-  await page.keyboard.press("Escape");
+  check((await page.locator("#task pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
   check(page.faults.length === 0, page.faults.join("\n"));
   console.log(`bar seen at ${between} places; waveform ${size.join("x")}; progress at ${[...steps].join(", ")}`);
 });

@@ -18,8 +18,7 @@ await browse(async (browser) => {
   await page.click("#new-task");
   await page.selectOption("#starter-task", "long_running_task");
   await page.click("#starter button:not([type])");
-  await page.waitForSelector('#detail[open] .state[data-state="running"]');
-  await page.keyboard.press("Escape");
+  await page.waitForSelector('#task-state[data-state="running"]');
   const sent = () => page.evaluate(() => window.bar.value);
   await visit(page, "/workers");
   await until("the upload is under way", async () => (await sent()) > 2e6);

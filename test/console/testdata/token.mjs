@@ -22,9 +22,8 @@ await browse(async (browser) => {
   // Requests, an upload and a picture are authorized by the session.
   await drop(page, "speech.wav", readFileSync(process.argv[7]));
   await page.locator("#uploads button.link").click();
-  await page.waitForSelector('#detail[open] .state[data-state="success"]');
-  await until("the waveform is shown", () => page.evaluate(() => document.querySelector("#detail img")?.naturalWidth));
-  await page.keyboard.press("Escape");
+  await page.waitForSelector('#task-state[data-state="success"]');
+  await until("the waveform is shown", () => page.evaluate(() => document.querySelector("#task img")?.naturalWidth));
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
   const [cookie] = await page.context().cookies();
   check(!`${kept}${JSON.stringify(cookie)}`.includes(token), `the token is kept: ${kept}`);

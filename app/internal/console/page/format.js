@@ -43,8 +43,9 @@ export function took(task) {
   return duration(Math.max(0, (end - new Date(task.started)) / 1000));
 }
 
-// slot returns the name of the slot from the name of a worker.
-export const slot = (worker) => worker.slice(worker.lastIndexOf("/") + 1) || "–";
+// slot returns the name of the slot from the name of a worker, which ends with the session if
+// it is a program.
+export const slot = (worker) => worker.slice(worker.lastIndexOf("/") + 1).replace(/~[^~]*$/, "") || "–";
 
 // latency formats seconds, below one second as milliseconds.
 export function latency(s) {

@@ -1,25 +1,29 @@
-// The page of files. Uploads go on while another page is shown.
+// The page of files: uploads, which go on while another page is shown, and the stored files.
 
 import { el } from "./dom.js";
+import { FileList } from "./filelist.js";
 import { Uploads } from "./uploads.js";
 
 export const title = "Files";
 
 let section = null;
+let stored = () => {};
 
-export function mount(root, _, app) {
-  if (section) root.append(section);
-  else make(root, app);
-  section.hidden = false;
+export function mount(root, { dir = "" }, app) {
+  section ??= make(app);
+  const list = new FileList(app, dir);
+  stored = () => list.load();
+  root.append(section, list.node, list.dialog);
+  list.load();
   return () => {
-    // It stays in the document, where its parts are found.
-    section.hidden = true;
-    document.body.append(section);
+    section.remove();
+    list.stop();
+    stored = () => {};
   };
 }
 
-function make(root, app) {
-  section = el("section", { "aria-labelledby": "upload-title" },
+function make(app) {
+  const node = el("section", { "aria-labelledby": "upload-title" },
     el("h2", { id: "upload-title" }, "Upload"),
     el("div", { id: "drop" },
       el("p", {}, el("label", { htmlFor: "files" }, "Drop files here, or choose files")),
@@ -27,6 +31,6 @@ function make(root, app) {
       el("p", {}, el("label", { htmlFor: "directory" }, "Directory"), " ", el("input", { id: "directory", value: "console", maxLength: 200, autocomplete: "off", spellcheck: false }))),
     el("ul", { id: "uploads", className: "plain", "aria-label": "Uploads" }),
     el("p", { id: "upload-news", className: "hidden", role: "status" }));
-  root.append(section);
-  new Uploads((id) => app.go(`/tasks/${encodeURIComponent(id)}`));
+  new Uploads(node, { open: (id) => app.go(`/tasks/${encodeURIComponent(id)}`), stored: () => stored() });
+  return node;
 }

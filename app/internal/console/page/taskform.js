@@ -1,14 +1,15 @@
 // The form to start a task. Its fields are generated from the JSON Schema of the arguments.
 
-import { $, el, show } from "./dom.js";
+import { el, show } from "./dom.js";
 import { getJSON, send } from "./api.js";
 
+// Starter has the elements button and form.
 export class Starter {
   // started is called with the accepted task.
   constructor(started) {
     this.started = started;
-    this.form = $("starter");
-    this.button = $("new-task");
+    this.form = el("form", { id: "starter", className: "card", "aria-label": "Start a task", hidden: true });
+    this.button = el("button", { type: "button", id: "new-task", "aria-expanded": "false", "aria-controls": "starter" }, "Start a task");
     this.button.onclick = () => (this.form.hidden ? this.#open() : this.#close());
     this.form.onsubmit = (event) => {
       event.preventDefault();

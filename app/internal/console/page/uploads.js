@@ -1,6 +1,6 @@
 // The panel for uploads.
 
-import { $, el, write } from "./dom.js";
+import { el, write } from "./dom.js";
 import { bytes, duration } from "./format.js";
 import { Upload, unfinished } from "./tus.js";
 
@@ -14,11 +14,16 @@ export class Uploads {
   #running = 0;
   #known = new Set(); // keys of uploads that are on this page
 
-  // open is called with the id of a task.
-  constructor(open) {
-    this.open = open;
-    const drop = $("drop");
-    const input = $("files");
+  // node contains the elements of the panel. open is called with the id of a task, and stored
+  // after a file was stored.
+  constructor(node, { open, stored }) {
+    Object.assign(this, { open, stored });
+    const find = (id) => node.querySelector(`#${id}`);
+    this.directory = find("directory");
+    this.list = find("uploads");
+    this.news = find("upload-news");
+    const drop = find("drop");
+    const input = find("files");
     input.onchange = () => {
       this.#take(input.files);
       input.value = "";
@@ -35,7 +40,7 @@ export class Uploads {
   }
 
   #take(files) {
-    const directory = $("directory").value.trim() || "console";
+    const directory = this.directory.value.trim() || "console";
     for (const file of files) {
       const item = new Item(file, directory, this);
       if (this.#known.has(item.upload.key)) {
@@ -43,7 +48,7 @@ export class Uploads {
         continue;
       }
       this.#known.add(item.upload.key);
-      $("uploads").prepend(item.node);
+      this.list.prepend(item.node);
       this.queue(item);
     }
   }
@@ -63,11 +68,12 @@ export class Uploads {
     this.#running--;
     if (news) this.#announce(news);
     if (item.finished) this.#known.delete(item.upload.key);
+    if (item.stored) this.stored();
     this.#next();
   }
 
   #announce(text) {
-    write($("upload-news"), text);
+    write(this.news, text);
   }
 
   // addUnfinished lists an unfinished upload of an earlier page. The user must choose the file
@@ -78,13 +84,14 @@ export class Uploads {
       one.forget();
       node.remove();
     } }, "Forget"));
-    $("uploads").append(node);
+    this.list.append(node);
   }
 }
 
 // Item is one file in the list.
 class Item {
   finished = false;
+  stored = false;
   #marks = []; // of [time, bytes], for the speed
   #sending = false;
 
@@ -126,6 +133,7 @@ class Item {
 
   #stored(response) {
     this.#finish();
+    this.stored = true;
     this.bar.value = this.bar.max;
     this.say(`stored, ${bytes(this.file.size)} `);
     if (response.task) {
