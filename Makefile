@@ -79,7 +79,7 @@ e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if miss
 console-images: ## create the pictures of the console in README.md and docs/
 	.ci/need node:nodejs npm:npm chromium:chromium
 	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsoleImages$$|^TestE2EConsole$$/^drop$$' -count 1 -v ./test/console
-	mkdir -p docs/images && cd bin/console && cp console.png task.png queues.png schedules.png workers.png channels.png ../../docs/images/
+	mkdir -p docs/images && cd bin/console && cp console.png task.png tasks.png workflow.png queues.png schedules.png workers.png channels.png ../../docs/images/
 
 faults: ## inject faults into a server under load; fails if a connection is lost
 	$(GO) run ./bench/faults

@@ -19,6 +19,7 @@ await post("/queues/reports/pause", "");
 for (const name of ["monthly", "weekly", "daily"]) await post("/tasks", { task: "long_running_task", args: [name], queue: "reports" });
 await post("/tasks", { task: "inspect", args: ["music", "missing.wav"] });
 await post("/tasks", { task: "long_running_task", args: ["later"], countdown: 3600 });
+const album = await post("/tasks", { group: [{ task: "long_running_task", args: ["front"] }, { task: "inspect", args: ["album", "missing.wav"] }, { task: "long_running_task", args: ["back"] }], callback: { task: "long_running_task", args: ["print"] } });
 
 await browse(async (browser) => {
   const page = await open(browser, { viewport: { width: 1200, height: 880 } });
@@ -36,6 +37,14 @@ await browse(async (browser) => {
   await visit(page, "/schedules");
   await page.waitForSelector("#schedule-rows tr");
   await shot(page, "schedules.png");
+  await visit(page, `/workflows/${album.id}`);
+  await page.waitForSelector('svg.workflow [data-state="failed"]');
+  await page.setViewportSize({ width: 1000, height: 640 });
+  await shot(page, "workflow.png");
+  await visit(page, "/tasks?q=order");
+  await page.waitForSelector("#task-rows mark");
+  for (const n of [0, 1]) await page.locator("#task-rows input").nth(n).check();
+  await shot(page, "tasks.png");
   const dark = await open(browser, { ...looks.dark, viewport: { width: 1100, height: 720 } });
   await live(dark);
   await visit(dark, "/workers");

@@ -193,15 +193,15 @@ async function story(browser) {
   // Every page in every look.
   await fetch(`${url}/upload/letters/second.txt`, { method: "PUT", body: "x" });
   const pages = {
-    tasks: ["/tasks", "#task-rows tr"], search: ["/tasks?q=Zanzibar", "#task-rows mark"], nothing: ["/tasks?q=nowhere", "#tasks-note:not([hidden])"],
-    task: ["/tasks/followed", "#artifacts pre"], missing: ["/tasks/none", "#page .problem:not([hidden])"],
-    workflows: ["/workflows", "#workflow-rows tr"], workflow: ["/workflows/chord", "svg.workflow"], files: ["/files?dir=letters", "#file-rows tr"],
+    tasks: ["/tasks", "#task-rows tr"], task: ["/tasks/followed", "#artifacts pre"], workflows: ["/workflows", "#workflow-rows tr"],
+    workflow: ["/workflows/chord", "svg.workflow"], files: ["/files?dir=letters", "#file-rows tr"],
   };
+  const others = { search: ["/tasks?q=Zanzibar", "#task-rows mark"], nothing: ["/tasks?q=nowhere", "#tasks-note:not([hidden])"], missing: ["/tasks/none", "#page .problem:not([hidden])"] };
   let passed = 0;
   for (const [look, options] of Object.entries(looks)) {
     const other = await open(browser, { ...options, bypassCSP: true });
     await live(other);
-    for (const [name, [path, ready]] of Object.entries(pages)) {
+    for (const [name, [path, ready]] of Object.entries({ ...pages, ...(look === "light" && others) })) {
       await visit(other, path);
       await other.waitForSelector(ready, { state: "attached" });
       passed += await audit(other, `${name}, ${look}`);

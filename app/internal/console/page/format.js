@@ -38,7 +38,7 @@ export function time(text) {
 
 // took formats the duration of a task, until now if it is running.
 export function took(task) {
-  if (!task.started) return "–";
+  if (!task.started || (!task.finished && task.state !== "running")) return "–";
   const end = task.finished ? new Date(task.finished) : new Date();
   return duration(Math.max(0, (end - new Date(task.started)) / 1000));
 }

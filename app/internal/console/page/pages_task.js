@@ -128,7 +128,7 @@ class TaskPage {
   }
 
   #facts(t) {
-    const trace = /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(t.headers?.traceparent ?? "")?.[1];
+    const trace = t.trace || /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(t.headers?.traceparent ?? "")?.[1];
     const workflow = t.workflow || t.group;
     const facts = {
       Id: t.id, Task: t.task, Queue: t.queue, Attempts: t.attempts, Worker: slot(t.worker), Accepted: time(t.created),

@@ -22,13 +22,14 @@ export function mount(root, params, app) {
   rows.body.id = "task-rows";
   const older = el("button", { type: "button", id: "older", hidden: true }, "Older tasks");
   const count = el("span", { id: "task-count", className: "quiet", role: "status" });
-  const selection = new Selection(app, () => filter.values(), () => list.reload());
+  const selection = new Selection(app, () => filter.values(), () => list.changed());
   const list = new TaskList(app, rows, selection, {
     problem: (text) => show(problem, text),
     drawn: ({ shown, more, busy }) => {
       older.hidden = !more || busy;
+      write(older, filter.isSet ? "Search older tasks" : "Older tasks");
       rows.node.hidden = !shown;
-      write(count, busy ? "Searching older tasks…" : shown ? `${number(shown)} ${shown === 1 ? "task" : "tasks"} shown${more ? ", older ones exist" : ""}` : "");
+      write(count, busy ? "Searching older tasks…" : shown ? `${number(shown)} ${shown === 1 ? "task" : "tasks"} shown${more ? (filter.isSet ? "; older ones are not searched yet" : "; older ones exist") : ""}` : "");
       show(note, shown || busy ? "" : empty(filter));
     },
   }, filter.values());
@@ -49,7 +50,7 @@ export function mount(root, params, app) {
   };
 }
 
-const empty = (filter) => (Object.keys(filter.values()).length
+const empty = (filter) => (filter.isSet
   ? "No task matches. Search and filters compare whole words and letters exactly: upper and lower case differ. Ended tasks are kept for seven days."
   : "No tasks yet. A task appears here as soon as it is accepted: from POST /tasks, an upload, a schedule, a worker program, or the form above.");
 
@@ -91,6 +92,10 @@ class Filter {
     return Object.fromEntries(Object.entries(all).filter(([, value]) => value));
   }
 
+  get isSet() {
+    return Object.keys(this.values()).length > 0;
+  }
+
   stop() {
     clearTimeout(this.#timer);
   }
@@ -110,7 +115,7 @@ class Filter {
   }
 
   #showReset() {
-    this.reset.hidden = !Object.keys(this.values()).length;
+    this.reset.hidden = !this.isSet;
   }
 }
 

@@ -97,7 +97,7 @@ function workflowsOf(tasks) {
     w.names.add(t.task);
     w.tasks++;
     if (t.finished) w.ended++;
-    if (["failed", "dead"].includes(t.state)) w.failed++;
+    if (["failed", "dead"].includes(t.state) && t.attempts) w.failed++; // a callback that never started is none
   }
   return [...all.values()];
 }

@@ -10,6 +10,10 @@ const refreshEvery = 2000;
 // maxReload is the number of tasks up to which all pages are fetched again after a change.
 const maxReload = 500;
 
+// rest returns the path of the next page. The path in the link begins with the prefix of the
+// server, which api.js adds too.
+const rest = (next) => next && `/tasks?${next.split("?")[1]}`;
+
 export class TaskList {
   #filter = {};
   #version = 0; // of the filter; responses to earlier ones are dropped
@@ -49,8 +53,13 @@ export class TaskList {
     this.#load(50);
   }
 
+  // changed is called when the user has changed tasks. A search begins anew.
+  changed() {
+    return this.#filter.q ? this.show(this.#filter) : this.#reload();
+  }
+
   // reload fetches all shown tasks again, up to a limit.
-  reload() {
+  #reload() {
     const shown = this.#newest.length + this.#older.length;
     return this.#load(Math.min(Math.max(shown, 50), maxReload));
   }
@@ -90,10 +99,11 @@ export class TaskList {
     if (version !== this.#version || !page) return;
     this.#pause = Math.max(refreshEvery, 10 * (Date.now() - began));
     this.#newest = page.tasks;
-    // Older pages stay as they are, unless this page has replaced them.
-    if (limit > 50 || !this.#older.length) {
+    // Older pages stay as they are, unless this one has replaced them. A page may be short
+    // although another one follows.
+    if (!this.#older.length || !page.next || (limit > 50 && page.tasks.length >= limit)) {
       this.#older = [];
-      this.#next = page.next;
+      this.#next = rest(page.next);
     }
     this.#loaded = true;
     this.#draw();
@@ -112,7 +122,7 @@ export class TaskList {
       if (version !== this.#version) return;
       if (!page) break;
       this.#older.push(...page.tasks);
-      this.#next = page.next;
+      this.#next = rest(page.next);
       found = page.tasks.length > 0;
     }
     this.#busy = false;
@@ -136,9 +146,8 @@ export class TaskList {
   #tick() {
     if (document.hidden) return;
     const due = !this.#busy && Date.now() - this.#fetched >= this.#pause;
-    const stale = this.#newest.length + this.#older.length <= maxReload && this.#older.some((t) => !t.finished);
-    if (due && stale) this.reload();
-    else if (due && this.filtered) this.#load(50);
+    const few = this.#newest.length + this.#older.length <= maxReload;
+    if (due && few && (this.filtered || this.#older.some((t) => !t.finished))) this.#reload();
     else if (this.#newest.some((t) => t.state === "running")) this.#draw();
   }
 
@@ -188,7 +197,7 @@ export class TaskList {
         }
         this.#excerpt(found, t);
         setState(word, t.state);
-        bar.hidden = !t.started;
+        bar.hidden = !t.started || ["queued", "scheduled", "cancelled"].includes(t.state);
         bar.value = t.state === "success" ? 100 : t.progress;
         write(note, t.error || t.note || "");
         write(attempts, t.attempts);
