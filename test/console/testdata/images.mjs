@@ -19,7 +19,7 @@ await post("/queues/reports/pause", "");
 for (const name of ["monthly", "weekly", "daily"]) await post("/tasks", { task: "long_running_task", args: [name], queue: "reports" });
 await post("/tasks", { task: "inspect", args: ["music", "missing.wav"] });
 await post("/tasks", { task: "long_running_task", args: ["later"], countdown: 3600 });
-const album = await post("/tasks", { group: [{ task: "long_running_task", args: ["front"] }, { task: "inspect", args: ["album", "missing.wav"] }, { task: "long_running_task", args: ["back"] }], callback: { task: "long_running_task", args: ["print"] } });
+const album = await post("/tasks", { group: [{ task: "long_running_task", args: ["front"] }, { task: "inspect", args: ["album", "missing.wav"] }, { task: "long_running_task", args: ["back"] }], callback: { task: "long_running_task", args: ["print"], immutable: true } });
 
 await browse(async (browser) => {
   const page = await open(browser, { viewport: { width: 1200, height: 880 } });
