@@ -23,6 +23,8 @@ CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/pyt
 # needs cgo.
 export CGO_ENABLED = 0
 race: export CGO_ENABLED = 1
+# The same flags for all builds: go build compiles each package once for all of them.
+export GOFLAGS ?= -trimpath
 
 # Folders of `make install`, all below DESTDIR.
 DESTDIR   ?=
@@ -77,9 +79,12 @@ e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if miss
 	$(GO) run ./bench/faults
 
 console-images: ## create the pictures of the console in README.md and docs/
-	.ci/need node:nodejs npm:npm chromium:chromium
-	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsoleImages$$|^TestE2EConsole$$/^drop$$' -count 1 -v ./test/console
-	mkdir -p docs/images && cd bin/console && cp console.png task.png tasks.png workflow.png queues.png schedules.png workers.png channels.png ../../docs/images/
+	.ci/need node:nodejs npm:npm chromium:chromium ffmpeg:ffmpeg
+	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsoleImages$$' -count 1 -v ./test/console
+	mkdir -p docs/images
+	for name in console tasks task workflow files queues schedules workers channels; do \
+		ffmpeg -v error -y -i bin/console/$$name.png -vf 'split[a][b];[a]palettegen=max_colors=128[p];[b][p]paletteuse=dither=none' docs/images/$$name.png || exit 1; \
+	done
 
 faults: ## inject faults into a server under load; fails if a connection is lost
 	$(GO) run ./bench/faults

@@ -1,8 +1,12 @@
 // The pictures of the documentation, of a server with traffic: requests, some of them with
 // errors, tasks in several states, and a paused queue.
-import { browse, live, looks, open, shot, until, url, visit } from "./lib.mjs";
+import { browse, check, drop, live, looks, open, shot, until, url, visit, wav } from "./lib.mjs";
 
-const post = async (path, body) => (await fetch(url + path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) })).json();
+async function post(path, body) {
+  const response = await fetch(url + path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) });
+  check(response.ok, `POST ${path}: ${response.status}`);
+  return response.json();
+}
 
 let stop = false;
 async function traffic() {
@@ -30,6 +34,17 @@ await browse(async (browser) => {
     return points > 55;
   }), 180000);
   await shot(page, "console.png");
+  await visit(page, "/files");
+  await drop(page, "swell.wav", wav(6e6));
+  await page.locator("#uploads .link, #uploads a").click({ timeout: 60000 });
+  await page.waitForSelector('#task-state[data-state="success"]', { timeout: 60000 });
+  await until("the waveform is shown", () => page.evaluate(() => document.querySelector("#artifacts img")?.naturalWidth));
+  await page.setViewportSize({ width: 1000, height: 1050 });
+  await shot(page, "task.png");
+  await visit(page, "/files?dir=console");
+  await page.waitForSelector("#file-rows tr");
+  await page.setViewportSize({ width: 1000, height: 700 });
+  await shot(page, "files.png");
   await visit(page, "/queues");
   await page.waitForSelector('tr[data-queue="reports"] .state[data-state="paused"]');
   await page.setViewportSize({ width: 1000, height: 420 });

@@ -23,7 +23,7 @@ export function duration(s) {
 
 export function number(n) {
   if (n === null || n === undefined || !Number.isFinite(n)) return "–";
-  return n >= 100 || Number.isInteger(n) ? Math.round(n).toLocaleString("en") : n.toPrecision(2);
+  return n >= 100 ? Math.round(n).toLocaleString("en") : n.toLocaleString("en", { maximumSignificantDigits: 2 });
 }
 
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
