@@ -9,12 +9,12 @@ limit, budget, bytes, since, until_ = tonumber(limit), tonumber(budget), tonumbe
 local fields = { 'state', 'name', 'queue', 'run_at', 'created' }
 if text ~= '' then fields[6], fields[7] = 'args', 'kwargs' end
 
+local find, call = string.find, redis.call
+
 -- contains reports whether the id, the name or the arguments have the text.
 local function contains(id, h)
-  for _, v in ipairs({ id, h[2] or '', h[6] or '', h[7] or '' }) do
-    if string.find(v, text, 1, true) then return true end
-  end
-  return false
+  return find(id, text, 1, true) or (h[6] and find(h[6], text, 1, true)) or (h[7] and find(h[7], text, 1, true))
+    or (h[2] and find(h[2], text, 1, true))
 end
 
 while budget > 0 do
@@ -24,7 +24,7 @@ while budget > 0 do
     local id = ids[i]
     last, budget = '(' .. ids[i + 1], budget - 1
     local key = base .. 'task:' .. id
-    local h = redis.call('HMGET', key, unpack(fields))
+    local h = call('HMGET', key, unpack(fields))
     local is = h[1]
     if is == 'queued' and tonumber(h[4]) > now then is = 'scheduled' end
     local created = tonumber(h[5])

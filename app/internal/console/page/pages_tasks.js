@@ -51,7 +51,7 @@ export function mount(root, params, app) {
 }
 
 const empty = (filter) => (filter.isSet
-  ? "No task matches. Search and filters compare whole words and letters exactly: upper and lower case differ. Ended tasks are kept for seven days."
+  ? "No task matches. The search finds text in the id, the name and the arguments; upper and lower case differ. The filters for task and queue need the whole name. Ended tasks are kept for seven days."
   : "No tasks yet. A task appears here as soon as it is accepted: from POST /tasks, an upload, a schedule, a worker program, or the form above.");
 
 // Filter is the form with the filters. Its values are the parameters of GET /tasks.

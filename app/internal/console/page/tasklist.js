@@ -96,7 +96,11 @@ export class TaskList {
     const began = Date.now();
     this.#fetched = began;
     const page = await this.#get(`/tasks?${new URLSearchParams({ ...this.#filter, limit })}`);
-    if (version !== this.#version || !page) return;
+    if (version !== this.#version) return;
+    if (!page) {
+      if (!this.#loaded) this.rows.update([]); // those of another filter
+      return;
+    }
     this.#pause = Math.max(refreshEvery, 10 * (Date.now() - began));
     this.#newest = page.tasks;
     // Older pages stay as they are, unless this one has replaced them. A page may be short
