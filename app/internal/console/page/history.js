@@ -37,7 +37,7 @@ export class History {
       pause = Math.min(one.step, 60);
       if (!this.#closed) this.#draw(one);
     } catch (err) {
-      if (!this.#closed) this.show(null, `The last ${this.range} cannot be shown: ${err.message}. The last 5 minutes are measured by this page.`);
+      if (!this.#closed) this.show(null, `The last ${this.range} cannot be shown: ${err.message}.`);
     }
     if (!this.#closed) this.#timer = setTimeout(() => this.#load(), pause * 1000);
   }

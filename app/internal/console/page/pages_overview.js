@@ -72,7 +72,7 @@ class Tiles {
 
   processes(frame) {
     const [requests, errors] = this.app.recent.now(recentCharts[0]);
-    this.#set("requests", number(requests), `${number(errors)} errors`);
+    this.#set("requests", number(requests), `${number(errors)} errors/s`);
     this.#set("latency", latency(this.app.recent.now(recentCharts[1])[1]));
     this.#set("clients", number(frame.clients));
     const slots = frame.status?.slots;
