@@ -128,6 +128,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.Int64Var(&c.MaxRequests, "max-requests", 0, "`number` of requests after which a process is replaced; 0 is off")
 	s.Var(newSize(&c.MaxRSS, 0), "max-rss", "`size` of resident memory above which a process is replaced; 0 is off")
 	s.StringVar(&c.Admin, "admin", DefaultAdmin, "`address` of the admin endpoint with /metrics, /healthz, /readyz and /status: host:port or unix:/path; empty is off")
+	s.StringVar(&c.Statsd, "statsd", "", "`address` of a statsd daemon, host:port, that gets the metrics of /metrics by UDP every 10 seconds;\n?tags=datadog sends labels as tags and not in names, ?prefix=NAME replaces the prefix gale (default none)")
 	s.BoolVar(&c.Pprof, "pprof", false, "serve profiles on the admin endpoint, at /debug/pprof/SLOT/, also without a token")
 	s.StringVar(&f.file, "config", "", "`file` of flags, one per line without the dash: port 8888")
 	s.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")

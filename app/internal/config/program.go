@@ -87,7 +87,7 @@ func (p *Program) ReadOnly() *Program {
 
 // reserved are the names, without the prefix GALE_, of the variables that the master sets
 // for its children.
-var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "STATE", "TRIAL", "STORE_SLOT"}
+var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "SHARED", "STATE", "TRIAL", "STORE_SLOT"}
 
 // flagClashes returns the faults of the program's name, and of own flags whose name or
 // environment variable Gale already uses.
@@ -97,7 +97,7 @@ func (p *Program) flagClashes() (faults Faults) {
 		variables["GALE_"+name] = true
 	}
 	alone := &Program{}
-	for _, command := range []Command{Serve, Status, Tasks, Reload, Backup} {
+	for _, command := range []Command{Serve, Status, Tasks, Reload, Backup, Debug} {
 		alone.declare(command).set.VisitAll(func(fl *flag.Flag) {
 			taken[fl.Name], variables[variable(fl.Name)] = true, true
 		})
