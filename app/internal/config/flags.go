@@ -214,8 +214,7 @@ func (f *flags) commandLine(args []string) (found []sourced, err error) {
 	lenient := flag.NewFlagSet(f.set.Name(), flag.ContinueOnError)
 	lenient.SetOutput(io.Discard)
 	f.set.VisitAll(func(fl *flag.Flag) {
-		_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
-		lenient.Var(recorder{isBool, func(value string) {
+		lenient.Var(recorder{takesNoValue(fl), func(value string) {
 			found = append(found, sourced{fl.Name, value, "-" + fl.Name})
 		}}, fl.Name, "")
 	})
@@ -238,6 +237,12 @@ func (f *flags) commandLine(args []string) (found []sourced, err error) {
 			args = args[1:]
 		}
 	}
+}
+
+// takesNoValue reports whether a flag can be given without a value, as flags of type bool.
+func takesNoValue(fl *flag.Flag) bool {
+	b, ok := fl.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // recorder is a flag.Value that accepts every value and passes it to record.
@@ -290,7 +295,7 @@ func (f *flags) configFile() (found []sourced) {
 		case fl == nil || name == "config":
 			f.fault("%s: unknown flag", source)
 		default:
-			if _, isBool := fl.Value.(interface{ IsBoolFlag() bool }); isBool && value == "" {
+			if takesNoValue(fl) && value == "" {
 				value = "true"
 			}
 			found = append(found, sourced{name, value, source})

@@ -78,8 +78,7 @@ func (p *Program) ReadOnly() *Program {
 	f.once.Do(func() {
 		f.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
 		p.ownFlags().VisitAll(func(fl *flag.Flag) {
-			_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
-			f.set.Var(recorder{isBool, func(string) {}}, fl.Name, fl.Usage)
+			f.set.Var(recorder{takesNoValue(fl), func(string) {}}, fl.Name, fl.Usage)
 		})
 	})
 	return f
