@@ -165,11 +165,12 @@ func (d *diagnostics) check() string {
 	if err != nil {
 		return err.Error() + "\n"
 	}
-	text := "configuration is sound\n"
+	var text strings.Builder
+	text.WriteString("configuration is sound\n")
 	for _, warning := range c.Warnings() {
-		text += "warning: " + warning + "\n"
+		text.WriteString("warning: " + warning + "\n")
 	}
-	return text
+	return text.String()
 }
 
 // build returns versions and the build information of the binary.
