@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,7 +75,7 @@ func TestDebugBundle(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	g, secrets := secretServer(t, dir)
-	if resp, body := harness.Request(t, "GET", g.URL+"/before-the-kill", ""); resp.StatusCode != 404 {
+	if resp, body := harness.Request(t, http.MethodGet, g.URL+"/before-the-kill", ""); resp.StatusCode != http.StatusNotFound {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	before := g.Slots(t)["serve.0"].PID
@@ -169,12 +170,12 @@ func TestDebugBundleOfOneProcess(t *testing.T) {
 		t.Errorf("%d files, contents:\n%s\nlog:\n%s", len(files), files["contents.txt"], files["log.txt"])
 	}
 	for name, header := range map[string]string{"a web page": "Origin", "another site": "Sec-Fetch-Site"} {
-		if resp, body := harness.Request(t, "GET", "http://"+g.Admin+"/debug/bundle/config.json", "", header, "cross-site"); resp.StatusCode != 403 {
+		if resp, body := harness.Request(t, http.MethodGet, "http://"+g.Admin+"/debug/bundle/config.json", "", header, "cross-site"); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %d %.200s", name, resp.StatusCode, body)
 		}
 	}
 	for _, part := range []string{"nonsense", "profiles/master/cmdline", "profiles/master/trace", "profiles/serve.9/heap"} {
-		if resp, body := harness.Request(t, "GET", "http://"+g.Admin+"/debug/bundle/"+part, ""); resp.StatusCode != 404 {
+		if resp, body := harness.Request(t, http.MethodGet, "http://"+g.Admin+"/debug/bundle/"+part, ""); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d %.200s", part, resp.StatusCode, body)
 		}
 	}
