@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/app/internal/statsd"
 	"github.com/galeserver/gale/prefork"
 )
 
@@ -39,6 +41,9 @@ type admin struct {
 
 	collector *metrics.Collector
 	queues    *metrics.Queues
+	statsd    *statsd.Sender // nil without -statsd
+	closed    chan struct{}  // closed by close
+	closeOnce sync.Once
 }
 
 // statusResponse is the body of GET /status.
@@ -57,9 +62,12 @@ type statusResponse struct {
 
 // listenAdmin opens the admin endpoint on the address of -admin: host:port or
 // unix:/path. If the address is empty, the endpoint is off.
-func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
+func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, d diagnosticsSource, log *slog.Logger) (*admin, error) {
+	a := &admin{master: m, version: version, log: log, closed: make(chan struct{}), queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
 	a.collector = metrics.NewCollector(m.Stats, a.queues, version)
+	if err := a.openStatsd(c); err != nil {
+		return nil, err
+	}
 	address := c.Admin
 	if address == "" {
 		return a, nil
@@ -83,6 +91,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /metrics", a.metrics)
 	a.handleControl(mux, mayControl(c))
+	a.handleDiagnostics(mux, c, d, log)
 	mux.Handle("/debug/pprof/{slot}/{profile...}", newProfiler(m, c, log))
 	a.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -105,15 +114,37 @@ func removeStaleSocket(ctx context.Context, path string) {
 	}
 }
 
-// serve serves until close is called.
-func (a *admin) serve() error {
-	if a.ln == nil {
+// openStatsd makes the sender of the metrics for -statsd.
+func (a *admin) openStatsd(c config.Config) error {
+	if c.Statsd == "" {
 		return nil
 	}
+	target, err := statsd.Parse(c.Statsd)
+	if err != nil {
+		return err
+	}
+	a.statsd = statsd.New(target, a.collector.Gather, statsd.Options{Resumed: a.master.Resumed(), Logger: a.log})
+	a.collector.ObserveStatsd(a.statsd.Up)
+	return nil
+}
+
+// serve serves, and sends metrics to -statsd, until close is called.
+func (a *admin) serve() error {
 	ctx, cancel := context.WithCancel(context.Background())
-	var background errgroup.Group
-	background.Go(func() error { return a.queues.Run(ctx) }) // ends after Serve
-	err := a.server.Serve(a.ln)
+	var background, sending errgroup.Group
+	background.Go(func() error { return a.queues.Run(ctx) }) // ends with cancel
+	sendCtx, stopSending := context.WithCancel(ctx)
+	if a.statsd != nil {
+		sending.Go(func() error { return a.statsd.Run(sendCtx) }) // ends with stopSending
+	}
+	err := http.ErrServerClosed
+	if a.ln != nil {
+		err = a.server.Serve(a.ln)
+	} else {
+		<-a.closed
+	}
+	stopSending()
+	_ = sending.Wait() // always nil; it gathers the metrics of queues, too
 	cancel()
 	if closeErr := background.Wait(); closeErr != nil {
 		a.log.Warn("cannot close the admin endpoint's task store", "error", closeErr)
@@ -125,6 +156,7 @@ func (a *admin) serve() error {
 }
 
 func (a *admin) close() {
+	a.closeOnce.Do(func() { close(a.closed) })
 	if a.ln != nil {
 		_ = a.server.Close()
 	}

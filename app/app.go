@@ -111,6 +111,8 @@ func dispatch(ctx context.Context, verb string, e env) error {
 		return controlCommand(ctx, verb, e)
 	case "backup":
 		return backupCommand(ctx, e)
+	case "debug":
+		return debugCommand(ctx, e)
 	case "version":
 		_, err := fmt.Fprintln(e.stdout, version(e.app))
 		return err

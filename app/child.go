@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/logtail"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
@@ -31,7 +32,9 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	if err := e.program.Apply(c.Own); err != nil {
 		return err
 	}
-	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
+	output := &tailWriter{out: e.stderr}
+	output.keep(logtail.New(child.SharedMemory()))
+	log := newLogger(c, output).With("slot", child.Slot(), "pid", os.Getpid())
 	roles := map[string]roleWork{
 		roleServe: serve, roleWorker: work, roleStore: runStateServer,
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/logtail"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/prefork"
@@ -35,7 +36,8 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if c.Single {
 		return runSingle(ctx, e, c)
 	}
-	log := newLogger(c, e.stderr)
+	output := &tailWriter{out: e.stderr}
+	log := newLogger(c, output)
 	redisdb.SetLogger(log)
 	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // a reload passes on an address of the embedded state server
 		release, err := reserveStateServer(&c, &e)
@@ -48,6 +50,8 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
+	tail := logtail.New(m.SharedMemory())
+	output.keep(tail)
 	if (command == config.Worker || c.Workers > 0) && !m.Resumed() {
 		if err := checkPlace(ctx, e.app, c, log); err != nil {
 			return err
@@ -63,7 +67,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if trial, err := m.Trial(); trial {
 		return err
 	}
-	admin, err := listenAdmin(ctx, c, m, version(e.app), log)
+	admin, err := listenAdmin(ctx, c, m, version(e.app), diagnosticsSource{e, command, func() config.Config { return c }, tail}, log)
 	if err != nil {
 		return err
 	}
@@ -132,6 +136,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		MaxRequests:  c.MaxRequests,
 		MaxRSS:       c.MaxRSS,
 		MergeReports: metrics.Merge,
+		SharedMemory: logtail.Size,
 		Logger:       log,
 	}
 	if command == config.Worker {

@@ -18,8 +18,8 @@ import (
 // publishes the metrics until stop is called, the last time at that moment, and serves
 // the profiles on the child's own listener.
 func startReporting(child process, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
-	if c.Admin == "" {
-		return func() {} // without the admin endpoint, nothing reads them
+	if c.Admin == "" && c.Statsd == "" {
+		return func() {} // nothing reads them
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}

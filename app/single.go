@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/logtail"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/internal/stateserver"
@@ -57,7 +58,10 @@ type single struct {
 
 // runSingle serves until ctx is done or a signal ends the server.
 func runSingle(ctx context.Context, e env, c config.Config) error {
-	log := newLogger(c, e.stderr)
+	tail := logtail.New(make([]byte, logtail.Size))
+	output := &tailWriter{out: e.stderr}
+	output.keep(tail)
+	log := newLogger(c, output)
 	redisdb.SetLogger(log)
 	if c.Redis == "" {
 		reserved, err := stateserver.Reserve("")
@@ -82,7 +86,7 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 		return err
 	}
 	s := newSingle(e, c, ln.(*net.TCPListener), log)
-	admin, err := listenAdmin(ctx, c, s, version(e.app), log)
+	admin, err := listenAdmin(ctx, c, s, version(e.app), diagnosticsSource{e, config.Serve, s.settings, tail}, log)
 	if err != nil {
 		return err
 	}
@@ -289,8 +293,8 @@ func (s *single) reload(changes []chan config.Config) {
 		err = fmt.Errorf("with -single, a change to the flags of %s needs a new process: restart the server", e.app.command())
 	case !sameSlots(programRoles(config.Serve, c), programRoles(config.Serve, was)):
 		err = errors.New("with -single, a change to the names or slots of [workers.NAME] needs a new process: restart the server")
-	case c.Address() != was.Address() || c.Admin != was.Admin || c.Workers != was.Workers || !c.Single:
-		err = errors.New("with -single, a change to -host, -port, -admin, -workers or -single needs a new process: restart the server")
+	case c.Address() != was.Address() || c.Admin != was.Admin || c.Statsd != was.Statsd || c.Workers != was.Workers || !c.Single:
+		err = errors.New("with -single, a change to -host, -port, -admin, -statsd, -workers or -single needs a new process: restart the server")
 	}
 	s.mu.Lock()
 	if s.failure = ""; err != nil {

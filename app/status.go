@@ -64,20 +64,25 @@ func getAdmin(ctx context.Context, address, page string) (code int, body []byte,
 	return requestAdmin(ctx, http.MethodGet, address, page, "", nil)
 }
 
-// requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
-func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
+// adminClient returns a client for the admin endpoint at address, and the host for its URLs.
+func adminClient(address string) (client *http.Client, host string) {
 	network, dialled, host := "tcp", address, address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, dialled, host = "unix", path, "localhost"
 	}
-	client := http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, dialled)
 		},
 		DisableKeepAlives: true,
-	}}
+	}}, host
+}
+
+// requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
+func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client, host := adminClient(address)
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+page, bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err

@@ -46,6 +46,7 @@ type Child struct {
 	page       *page
 	counters   *Counters
 	report     *report // memory for reports; nil: the master is of an older release and does not support them
+	shared     []byte  // see SharedMemory
 	fromMaster masterListener
 
 	mu       sync.Mutex
@@ -81,6 +82,11 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	}
 	if vars[envReports] != "" {
 		if c.report, err = inheritReport(index); err != nil {
+			return nil, true, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it: %w", envSlot, name, err)
+		}
+	}
+	if vars[envShared] != "" {
+		if c.shared, err = inheritShared(); err != nil {
 			return nil, true, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it: %w", envSlot, name, err)
 		}
 	}

@@ -84,6 +84,7 @@
 //	fd 4  the slot's page of the scoreboard (scoreboard.go)
 //	fd 5  the slot's listening socket, if its role listens
 //	fd 6  memory for its reports (report.go), if GALE_REPORTS is set
+//	fd 7  memory that all processes share (shared.go), if GALE_SHARED is set
 //
 // These environment variables:
 //
@@ -107,6 +108,7 @@ const (
 	envGeneration = "GALE_GENERATION"
 	envInstance   = "GALE_INSTANCE"
 	envReports    = "GALE_REPORTS"
+	envShared     = "GALE_SHARED"
 )
 
 // File descriptors of a child, see the package comment.
@@ -115,6 +117,7 @@ const (
 	fdPage
 	fdListener
 	fdReports
+	fdShared
 )
 
 // Messages on the control socket, see the package comment. Processes of other

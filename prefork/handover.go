@@ -40,6 +40,7 @@ type savedMaster struct {
 	Reloads       int                   // reloads that reached every slot
 	Refused       int                   // reloads that changed nothing
 	RemovedStats  map[string]savedStats `json:"Former"` // statistics of removed slots, by slot name
+	SharedMemory  int                   // descriptor; 0: none
 	Slots         []savedSlot
 }
 
@@ -91,6 +92,9 @@ func (m *Master) handOver() {
 	state, err := m.save()
 	if err == nil {
 		inherited := append(m.slots.descriptors(), slices.Collect(maps.Values(m.parked.descriptors()))...)
+		if fd := m.supervisor.shared.descriptor(); fd >= 0 {
+			inherited = append(inherited, fd)
+		}
 		setCloseOnExec(inherited, false)
 		m.log.Info("reload: executing the new binary", "program", m.reloader.program, "release", m.supervisor.release.number+1)
 		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
@@ -125,6 +129,7 @@ func (m *Master) save() ([]byte, error) {
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
 		ReloadPending: m.reloader.pending, SharedSocket: m.sockets.shared, FromSystemd: m.sockets.fromSystemd, Parked: m.parked.descriptors(),
 		Reloads: m.rollout.reloads, Refused: m.reloader.refused, RemovedStats: m.slots.removed,
+		SharedMemory: max(m.supervisor.shared.descriptor(), 0),
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()

@@ -11,9 +11,11 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // The test binary runs as the test, as a master if PREFORK_TEST_MASTER is set, and as a
@@ -62,8 +64,9 @@ func masterMain(file string) int {
 		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, KeepOnReload: true}},
 		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
 		Grace: time.Minute, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
-		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
-		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		SharedMemory: 4096,
+		Backoff:      Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+		Logger:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -99,6 +102,9 @@ func hang() { <-time.After(time.Hour) }
 // childMain runs a child. If its role is serve, it serves the protocol of serveLines.
 func childMain(c *Child) int {
 	behaviour, _, _ := strings.Cut(string(c.Config), " ")
+	if behaviour == "count" {
+		fmt.Printf("process %d\n", (*atomic.Int64)(unsafe.Pointer(unsafe.SliceData(c.SharedMemory()))).Add(1))
+	}
 	if behaviour == "slow" {
 		<-time.After(500 * time.Millisecond)
 	}

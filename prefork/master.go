@@ -97,6 +97,9 @@ func New(o Options) (*Master, error) {
 	if len(o.Roles) == 0 || o.Roles[0].Slots == 0 {
 		return nil, errors.New("no slots: the first role needs at least one")
 	}
+	if m.supervisor.shared, err = newShared(o.SharedMemory); err != nil {
+		return nil, err
+	}
 	return m, m.makeSlots()
 }
 

@@ -97,6 +97,10 @@ type Options struct {
 	// calls MergeReports, so it must be quick. Default: the reports of processes that
 	// have exited are dropped.
 	MergeReports func(merged, last []byte) []byte
+	// SharedMemory is the size in bytes of memory that the master and all its children share.
+	// It is zero at first, and keeps its content when processes end and during a reload,
+	// unless the size changes. Default: none.
+	SharedMemory int
 	// Logger gets a record for every change of a slot. Default: no log.
 	Logger *slog.Logger
 }

@@ -35,6 +35,7 @@ func (m *Master) resume(saved *savedMaster) error {
 	if m.report != nil {
 		return nil
 	}
+	m.supervisor.shared, err = resumeShared(saved.SharedMemory, m.opt.SharedMemory)
 	for _, old := range saved.Slots {
 		s, slotErr := m.resumeSlot(old)
 		err = errors.Join(err, slotErr)

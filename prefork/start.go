@@ -36,6 +36,7 @@ type supervisor struct {
 	slots    *slotTable
 	instance string
 	release  release // the running release
+	shared   *shared // memory that all processes share; nil: none
 
 	messages chan message
 	readers  sync.WaitGroup // goroutines that read the control sockets
@@ -87,6 +88,7 @@ func (v *supervisor) spawn(p *process, r release) (err error) {
 		page:     p.slot.page.fd,
 		listener: p.slot.listener,
 		reports:  p.slot.reports.descriptor(),
+		shared:   v.shared.descriptor(),
 	})
 	if err == nil {
 		p.counters.pid.Store(int64(p.pid))
@@ -144,7 +146,7 @@ func (v *supervisor) environ(p *process) []string {
 	env = slices.DeleteFunc(env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case envSlot, envGeneration, envInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
+		case envSlot, envGeneration, envInstance, envReports, envShared, envState, envTrial, envListenFDs, envListenPID, envListenNames,
 			envNotify, "WATCHDOG_USEC", "WATCHDOG_PID", "GOMAXPROCS", "GOMEMLIMIT":
 			return true
 		}
@@ -152,6 +154,9 @@ func (v *supervisor) environ(p *process) []string {
 	})
 	if p.slot.reports != nil {
 		env = append(env, envReports+"=1")
+	}
+	if v.shared != nil {
+		env = append(env, envShared+"=1")
 	}
 	p.resources = v.resourceLimits(p.slot.role)
 	env = append(env, strings.Fields(p.resources)...)

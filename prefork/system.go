@@ -51,6 +51,7 @@ type command struct {
 	page     int // descriptor of the scoreboard page
 	listener int // descriptor of the listening socket; -1: none
 	reports  int // descriptor of the memory for reports; -1: none
+	shared   int // descriptor of the shared memory; -1: none
 }
 
 // trialCommand describes a trial to start.
@@ -134,7 +135,7 @@ func spawn(c command) (pid int, ctl control, err error) {
 		return 0, nil, fmt.Errorf("send configuration of %d bytes to the child: %w", len(c.config), err)
 	}
 	// A negative descriptor is closed in the child.
-	files := []uintptr{0, 1, 2, fdControl: uintptr(pair[1]), fdPage: uintptr(c.page), fdListener: uintptr(c.listener), fdReports: uintptr(c.reports)}
+	files := []uintptr{0, 1, 2, fdControl: uintptr(pair[1]), fdPage: uintptr(c.page), fdListener: uintptr(c.listener), fdReports: uintptr(c.reports), fdShared: uintptr(c.shared)}
 	pid, err = syscall.ForkExec(c.program, []string{c.argv0}, &syscall.ProcAttr{
 		Env:   c.env,
 		Files: files,

@@ -22,7 +22,7 @@ var pages = []string{
 	"docs/howto/write-a-command-task.md", "docs/howto/write-a-worker.md", "docs/howto/write-a-python-worker.md", "docs/reference/worker-protocol.md", "docs/howto/allow-other-origins.md",
 	"docs/howto/deploy.md", "docs/howto/secure.md", "docs/howto/back-up-and-restore.md", "docs/howto/reverse-proxy.md",
 	"docs/howto/scale.md", "docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/debug-a-stuck-task.md",
-	"docs/howto/profile.md",
+	"docs/howto/profile.md", "docs/howto/report-a-problem.md",
 }
 
 // README.md names the two commands that a new user needs, and the Makefile has both.
@@ -183,7 +183,7 @@ func checkBlocks(t *testing.T, path, page string) {
 func helpOf(t *testing.T) string {
 	t.Helper()
 	var help strings.Builder
-	for _, verb := range []string{"serve", "worker", "status", "reload", "tasks", "backup"} {
+	for _, verb := range []string{"serve", "worker", "status", "reload", "tasks", "backup", "debug"} {
 		out, err := exec.Command(harness.Binary(), "help", verb).Output()
 		if err != nil {
 			t.Fatal(err)

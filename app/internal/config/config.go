@@ -98,6 +98,7 @@ type Config struct {
 	MaxRequests   int64         // 0 is off
 	MaxRSS        int64         // bytes; 0 is off
 	Admin         string        // host:port, unix:/path, or empty for none
+	Statsd        string        // for statsd.Parse, or empty for none
 	Pprof         bool          // serve profiles without a token
 	LogFormat     string
 	LogLevel      string
@@ -161,6 +162,7 @@ const (
 	Stop   Command = "stop"
 	Scale  Command = "scale"
 	Backup Command = "backup"
+	Debug  Command = "debug"
 )
 
 // Load reads and validates the configuration for a command. A flag has precedence over
@@ -201,7 +203,7 @@ func (f *flags) checkSize(c Config) {
 // ForStateServer returns the part of the configuration that the embedded state server
 // needs: without token, Redis addresses, tasks and the application's flags.
 func (c Config) ForStateServer() Config {
-	return Config{Store: c.Store, Grace: c.Grace, Admin: c.Admin, LogFormat: c.LogFormat, LogLevel: c.LogLevel}
+	return Config{Store: c.Store, Grace: c.Grace, Admin: c.Admin, Statsd: c.Statsd, LogFormat: c.LogFormat, LogLevel: c.LogLevel}
 }
 
 // StatusOptions are the settings of the command status.

@@ -37,10 +37,14 @@ func Verbs() []Verb {
 			Arguments: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
 		},
 		{Name: "backup", Synopsis: []string{"backup DIR [flags]"}, Summary: "copy -data to the new folder DIR while the server runs", Flags: true},
+		{
+			Name: "debug", Synopsis: []string{"debug bundle FILE [flags]"}, Summary: "write what a bug report needs into the new archive FILE", Flags: true,
+			Arguments: []string{"bundle"},
+		},
 		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Synopsis: []string{"help [serve|worker|status|reload|stop|scale|tasks|backup]"}, Summary: "print all commands, and the flags of one",
-			Arguments: []string{"serve", "worker", "status", "reload", "stop", "scale", "tasks", "backup"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|reload|stop|scale|tasks|backup|debug]"}, Summary: "print all commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "reload", "stop", "scale", "tasks", "backup", "debug"},
 		},
 	}
 }
@@ -89,6 +93,8 @@ func (p *Program) declare(command Command) *flags {
 		return defineTasks(p, new(TasksOptions))
 	case Reload, Stop, Scale:
 		return defineControl(p, command, new(ControlOptions))
+	case Debug:
+		return defineDebug(p, new(DebugOptions))
 	case Backup:
 		return defineBackup(p, new(Config))
 	}

@@ -128,6 +128,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.Int64Var(&c.MaxRequests, "max-requests", 0, "`number` of requests after which a process is replaced; 0 is off")
 	s.Var(newSize(&c.MaxRSS, 0), "max-rss", "`size` of resident memory above which a process is replaced; 0 is off")
 	s.StringVar(&c.Admin, "admin", DefaultAdmin, "`address` of the admin endpoint with /metrics, /healthz, /readyz and /status: host:port or unix:/path; empty is off")
+	s.StringVar(&c.Statsd, "statsd", "", "`address` of a statsd daemon, host:port, that gets the metrics of /metrics by UDP every 10 seconds;\n?tags=datadog sends labels as tags and not in names, ?prefix=NAME replaces the prefix gale (default none)")
 	s.BoolVar(&c.Pprof, "pprof", false, "serve profiles on the admin endpoint, at /debug/pprof/SLOT/, also without a token")
 	s.StringVar(&f.file, "config", "", "`file` of flags, one per line without the dash: port 8888")
 	s.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
@@ -213,8 +214,7 @@ func (f *flags) commandLine(args []string) (found []sourced, err error) {
 	lenient := flag.NewFlagSet(f.set.Name(), flag.ContinueOnError)
 	lenient.SetOutput(io.Discard)
 	f.set.VisitAll(func(fl *flag.Flag) {
-		_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
-		lenient.Var(recorder{isBool, func(value string) {
+		lenient.Var(recorder{takesNoValue(fl), func(value string) {
 			found = append(found, sourced{fl.Name, value, "-" + fl.Name})
 		}}, fl.Name, "")
 	})
@@ -237,6 +237,12 @@ func (f *flags) commandLine(args []string) (found []sourced, err error) {
 			args = args[1:]
 		}
 	}
+}
+
+// takesNoValue reports whether a flag can be given without a value, as flags of type bool.
+func takesNoValue(fl *flag.Flag) bool {
+	b, ok := fl.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // recorder is a flag.Value that accepts every value and passes it to record.
@@ -289,7 +295,7 @@ func (f *flags) configFile() (found []sourced) {
 		case fl == nil || name == "config":
 			f.fault("%s: unknown flag", source)
 		default:
-			if _, isBool := fl.Value.(interface{ IsBoolFlag() bool }); isBool && value == "" {
+			if takesNoValue(fl) && value == "" {
 				value = "true"
 			}
 			found = append(found, sourced{name, value, source})

@@ -78,8 +78,7 @@ func (p *Program) ReadOnly() *Program {
 	f.once.Do(func() {
 		f.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
 		p.ownFlags().VisitAll(func(fl *flag.Flag) {
-			_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
-			f.set.Var(recorder{isBool, func(string) {}}, fl.Name, fl.Usage)
+			f.set.Var(recorder{takesNoValue(fl), func(string) {}}, fl.Name, fl.Usage)
 		})
 	})
 	return f
@@ -87,7 +86,7 @@ func (p *Program) ReadOnly() *Program {
 
 // reserved are the names, without the prefix GALE_, of the variables that the master sets
 // for its children.
-var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "STATE", "TRIAL", "STORE_SLOT"}
+var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "SHARED", "STATE", "TRIAL", "STORE_SLOT"}
 
 // flagClashes returns the faults of the program's name, and of own flags whose name or
 // environment variable Gale already uses.
@@ -97,7 +96,7 @@ func (p *Program) flagClashes() (faults Faults) {
 		variables["GALE_"+name] = true
 	}
 	alone := &Program{}
-	for _, command := range []Command{Serve, Status, Tasks, Reload, Backup} {
+	for _, command := range []Command{Serve, Status, Tasks, Reload, Backup, Debug} {
 		alone.declare(command).set.VisitAll(func(fl *flag.Flag) {
 			taken[fl.Name], variables[variable(fl.Name)] = true, true
 		})

@@ -105,3 +105,21 @@ func TestApplyWithoutSettings(t *testing.T) {
 		t.Errorf("greeting %q, want Hello: %v", *greeting, err)
 	}
 }
+
+// A process that reads its configuration again understands the application's flags as before,
+// and does not set them.
+func TestReadOnlyProgram(t *testing.T) {
+	var greeting *string
+	var loud *bool
+	p := &Program{Name: "shop", Flags: func(s *flag.FlagSet) {
+		greeting, loud = s.String("greeting", "hi", ""), s.Bool("loud", false, "")
+	}}
+	p.ownFlags()
+	c, err := Load(Serve, p.ReadOnly(), []string{"-greeting", "hello", "-loud", "-data", t.TempDir()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Setting{{"greeting", "hello"}, {"loud", "true"}}; !slices.Equal(c.Own, want) || *greeting != "hi" || *loud {
+		t.Errorf("%v, and the flags are %q and %v", c.Own, *greeting, *loud)
+	}
+}

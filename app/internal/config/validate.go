@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/galeserver/gale/app/internal/statsd"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/celery"
@@ -86,6 +87,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.checkFolder("upload-dir", c.UploadDir)
 	f.loadToken(c)
 	f.checkCertificate(c)
+	f.checkStatsd(c.Statsd)
 	f.checkAdmin(c.Admin)
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
 		f.checkFolder("admin", filepath.Dir(path))
@@ -155,6 +157,16 @@ func (f *flags) checkPositive(name string, ok bool) {
 func (f *flags) checkOneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		f.fault("-%s: %q is not one of: %s", name, value, strings.Join(allowed, ", "))
+	}
+}
+
+// checkStatsd checks the address of the statsd daemon. Its host is not resolved.
+func (f *flags) checkStatsd(target string) {
+	if target == "" {
+		return
+	}
+	if _, err := statsd.Parse(target); err != nil {
+		f.fault("-statsd: %v", err)
 	}
 }
 

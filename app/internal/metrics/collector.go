@@ -32,6 +32,14 @@ func NewCollector(figures func(context.Context) (prefork.Stats, error), queues *
 	return &Collector{figures, queues, version, NewRegistry(Sources{})}
 }
 
+// ObserveStatsd adds the metric of -statsd. up reports whether the last transmission succeeded.
+// Call it before Gather.
+func (c *Collector) ObserveStatsd(up func() bool) {
+	c.own.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gale_statsd_up", Help: "1 if the last transmission to -statsd succeeded.",
+	}, func() float64 { return float64(one(up())) }))
+}
+
 // Gather returns all metrics, sorted by name. It waits for the task store as described at
 // Queues, and no longer than ctx. An error together with metrics means that the report of
 // a child cannot be read. An error without metrics means that the master did not respond.
