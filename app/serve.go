@@ -45,13 +45,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // -pool-queue 0 is no queue; pool's 0 is its default
 	counters := newCounters(c, map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
-	figures := metrics.NewRegistry(counters)
-	defer startReporting(child, c, figures, log)() // runs last, with the final counts
-	traces, endTraces, err := startTracing(ctx, child, a, c, counters.Traces, log)
-	if err != nil {
-		return err
-	}
-	defer endTraces()
+	figures, traces, stop := observe(ctx, child, a, c, counters, log)
+	defer stop() // runs last, with the final counts
 	decisions := newDecider(&a, c, blocking, counters.Uploads.Refused, log)
 	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Quarantine: c.Quarantine, Deferred: counters.Uploads.TaskDeferred, Logger: log}
 	s, err := openState(ctx, c, uploadOptions(c, starter, decisions, uploadPool, counters.Uploads, log), counters.Tasks)

@@ -8,12 +8,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/otlp"
 )
 
@@ -28,16 +30,25 @@ func traceCounters(c config.Config) *otlp.Counters {
 	return new(otlp.Counters)
 }
 
-// startTracing makes the spans of a process, if -trace is set; else the exporter is nil. It
-// also becomes the global provider of OpenTelemetry, which other libraries use. stop sends
-// the last spans, within the grace period of the process.
-func startTracing(ctx context.Context, child process, a Application, c config.Config, counters *otlp.Counters, log *slog.Logger) (e *otlp.Exporter, stop func(), err error) {
-	if c.Trace == "" {
-		return nil, func() {}, nil
+// observe starts the reporting of the metrics and the profiles of a process, and its
+// tracing. stop sends the last spans and then the last metrics.
+func observe(ctx context.Context, child process, a Application, c config.Config, counters metrics.Sources, log *slog.Logger) (r *prometheus.Registry, traces *otlp.Exporter, stop func()) {
+	r = metrics.NewRegistry(counters)
+	stopReporting := startReporting(child, c, r, log)
+	traces, stopTracing := startTracing(ctx, child, a, c, counters.Traces, log)
+	return r, traces, func() {
+		stopTracing()
+		stopReporting()
 	}
-	address, err := otlp.Parse(c.Trace) // validated by package config
-	if err != nil {
-		return nil, nil, err
+}
+
+// startTracing makes the exporter of the spans of a process. It also becomes the global
+// provider of OpenTelemetry, which other libraries use. stop sends the last spans, within
+// the grace period of the process. Without -trace the exporter is nil, and also if it cannot
+// be made: a server without spans is better than none.
+func startTracing(ctx context.Context, child process, a Application, c config.Config, counters *otlp.Counters, log *slog.Logger) (e *otlp.Exporter, stop func()) {
+	if c.Trace == "" {
+		return nil, func() {}
 	}
 	attrs := []attribute.KeyValue{
 		semconv.ServiceName(cmp.Or(a.Name, "gale")), semconv.ServiceVersion(release(a)), slotKey.String(child.Slot()), semconv.ProcessPID(os.Getpid()),
@@ -45,8 +56,13 @@ func startTracing(ctx context.Context, child process, a Application, c config.Co
 	if host, err := os.Hostname(); err == nil {
 		attrs = append(attrs, semconv.HostName(host))
 	}
-	if e, err = otlp.New(ctx, otlp.Options{Address: address, Rate: c.TraceSample, Attributes: attrs, Counters: counters, Logger: log}); err != nil {
-		return nil, nil, err
+	address, err := otlp.Parse(c.Trace) // validated by package config
+	if err == nil {
+		e, err = otlp.New(ctx, otlp.Options{Address: address, Rate: c.TraceSample, Attributes: attrs, Counters: counters, Logger: log})
+	}
+	if err != nil {
+		log.Error("no spans are sent to the collector of -trace", "error", err)
+		return nil, func() {}
 	}
 	otel.SetTracerProvider(e.Provider())
 	otel.SetTextMapPropagator(propagation.TraceContext{})
@@ -60,7 +76,7 @@ func startTracing(ctx context.Context, child process, a Application, c config.Co
 		if err := e.Close(flush); err != nil {
 			log.Warn("spans lost at the end of the process", "error", err)
 		}
-	}, nil
+	}
 }
 
 // flushDeadline returns the time at which the last spans must be sent: before the master

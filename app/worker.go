@@ -38,13 +38,8 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		counters.Uploads = metrics.NewUploads()
 		files.Meter = counters.Uploads
 	}
-	figures := metrics.NewRegistry(counters)
-	defer startReporting(child, c, figures, log)() // runs last, with the final counts
-	_, endTraces, err := startTracing(ctx, child, a, c, counters.Traces, log)
-	if err != nil {
-		return err
-	}
-	defer endTraces()
+	figures, _, stop := observe(ctx, child, a, c, counters, log)
+	defer stop() // runs last, with the final counts
 	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 
 	"github.com/galeserver/gale/app/internal/otlp"
@@ -15,7 +16,7 @@ func (f *flags) checkTrace(c *Config) {
 			f.fault("-trace: %q %v", c.Trace, err)
 		}
 	}
-	if !(c.TraceSample >= 0 && c.TraceSample <= 1) { // also true for NaN
+	if c.TraceSample < 0 || c.TraceSample > 1 || math.IsNaN(c.TraceSample) {
 		f.fault("-trace-sample: %v is not between 0 and 1", c.TraceSample)
 	}
 	if c.Trace == "" && f.given["trace-sample"] {
