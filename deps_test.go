@@ -19,10 +19,12 @@ var floors = map[string]int{
 	"internal/byterange":     0,
 	"internal/contentcoding": 0,
 	"internal/sleep":         0,
+	"internal/tracing":       0,
 	"internal/typed":         0,
 	"internal/jsonschema":    0,
 	"internal/redistest":     0,
 	"internal/s3test":        2,
+	"internal/otlptest":      2,
 	"internal/testutil":      0,
 	"internal/redisdb":       2,
 	"internal/redislock":     4,
@@ -91,6 +93,7 @@ var floors = map[string]int{
 	"app/apptest":              32,
 	"app/internal/reference":   50,
 	"app/internal/dist":        50,
+	"app/internal/otlp":        20,
 
 	"": 40, // main.go
 

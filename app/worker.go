@@ -27,7 +27,7 @@ import (
 func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counters := metrics.Sources{
-		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
+		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(), Traces: traceCounters(c),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
 	if c.Celery != "" {
@@ -38,8 +38,8 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		counters.Uploads = metrics.NewUploads()
 		files.Meter = counters.Uploads
 	}
-	figures := metrics.NewRegistry(counters)
-	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	figures, _, stop := observe(ctx, child, a, c, counters, log)
+	defer stop() // runs last, with the final counts
 	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
 		return err

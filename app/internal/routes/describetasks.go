@@ -223,6 +223,7 @@ func taskTypes() []openapi.Type {
 			"headers":   {Description: "Headers of the task, as accepted; left out if there are none.", Type: "object"},
 			"group":     says("Id of the group of which the task is a member; left out if there is none."),
 			"workflow":  says("Id of the workflow to which the task belongs; left out if there is none."),
+			"trace":     says("Id of the trace to which the task belongs, if it was enqueued with a traceparent."),
 		}},
 		{Name: "Failure", Description: "An attempt that failed.", Go: reflect.TypeFor[jobs.Failure](), Fields: map[string]openapi.Schema{
 			"time": says("Time at which the attempt failed."), "attempt": says("Number of the attempt, starting with 1."), "error": says("Error of the attempt."),
