@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,
+	"internal/tasktrace":  14,
 
 	"jobs/artifacts/artifactstest": 20,
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -110,9 +111,12 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 		ending.Kind, ending.Outcome.Artifacts = driver.EndFinished, e.Artifacts
 		ending.Outcome.Next = append(ending.Outcome.Next, next...)
 	}
+	if ctx = s.traced(ctx, t, l); s.opt.TracerProvider != nil {
+		tasktrace.Follow(ctx, &ending.Outcome)
+	}
 	state, again, err := s.store.End(ctx, l, ending)
 	if err == nil && !again {
-		s.ended(t, l, state, ending)
+		s.ended(ctx, t, l, state, ending)
 	}
 	return state, err
 }
@@ -194,15 +198,17 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 }
 
 // ended logs and counts the end of an attempt.
-func (s *Service) ended(t *jobs.Task, l *driver.Lease, state jobs.State, e driver.Ending) {
+func (s *Service) ended(ctx context.Context, t *jobs.Task, l *driver.Lease, state jobs.State, e driver.Ending) {
 	took := time.Duration(0)
 	if t.Started != nil {
 		took = max(0, time.Since(*t.Started))
 	}
-	s.log.Info("task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", state, "took", took.Round(time.Millisecond), "error", e.Outcome.Error)
+	s.log.InfoContext(ctx, "task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", state, "took", took.Round(time.Millisecond), "error", e.Outcome.Error)
 	if e.Kind != driver.EndFinished {
+		s.span(t, l, tasktrace.OutcomeLost, "the process of the task has died")
 		return // the store has counted the lost lease
 	}
+	s.span(t, l, string(state), e.Outcome.Error)
 	s.opt.Meter.Count(outcomeEvents[state], t.Name, t.Queue)
 	s.opt.Stopwatch.Took(outcomeEvents[state], t.Name, took)
 	if s.opt.Artifacts != nil && state.Final() {
@@ -233,9 +239,11 @@ func (s *Service) release(ctx context.Context, e ReleaseEntry) (jobs.State, erro
 	if e.Delay > 0 {
 		ending.At = time.Now().Add(seconds(e.Delay))
 	}
-	state, again, err := s.store.End(ctx, id.lease(), ending)
+	l := id.lease()
+	state, again, err := s.store.End(ctx, l, ending)
 	if err == nil && !again {
-		s.log.Info("task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
+		ctx = s.released(ctx, l)
+		s.log.InfoContext(ctx, "task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
 	}
 	return state, err
 }
