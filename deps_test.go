@@ -107,6 +107,7 @@ var floors = map[string]int{
 	"test/scripts":            60,
 	"test/storage":            60,
 	"test/tasks":              60,
+	"test/trace":              60,
 	"test/tus":                60,
 	"test/uploads":            60,
 	"test/importing":          60,
