@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/internal/tracing"
 	"github.com/galeserver/gale/prefork"
 )
 
@@ -166,8 +167,9 @@ func newLogger(c config.Config, w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // validated by package config
 	o := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(w, o)
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		h = slog.NewJSONHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(tracing.LogHandler(h))
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/console"
@@ -42,9 +44,14 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // -pool-queue 0 is no queue; pool's 0 is its default
-	counters := newCounters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	counters := newCounters(c, map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	traces, endTraces, err := startTracing(ctx, child, a, c, counters.Traces, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	decisions := newDecider(&a, c, blocking, counters.Uploads.Refused, log)
 	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Quarantine: c.Quarantine, Deferred: counters.Uploads.TaskDeferred, Logger: log}
 	s, err := openState(ctx, c, uploadOptions(c, starter, decisions, uploadPool, counters.Uploads, log), counters.Tasks)
@@ -70,7 +77,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	d := routes.Deps{
-		Workers: newWorkers(c, s, starter.Client, counters.Tasks, log), Tasks: tasks, Client: starter.Client, UploadStarter: starter,
+		Workers: newWorkers(c, s, starter.Client, counters.Tasks, traces.Provider(), log), Tasks: tasks, Client: starter.Client, UploadStarter: starter,
 		Hub: newHub(c, counters.Realtime, log), Guard: newGuard(c, a, origins, services), Leaving: ctx, Logger: log,
 	}
 	defer context.AfterFunc(ctx, d.Workers.Drain)()
@@ -92,7 +99,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, a, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
+	srv, err := newServer(c, a, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, traces.Provider(), log)
 	if err != nil {
 		return err
 	}
@@ -130,9 +137,9 @@ type workerMeter interface {
 
 // newWorkers returns the worker protocol, and makes client accept the tasks that workers have
 // announced.
-func newWorkers(c config.Config, s *state, client *jobs.Client, m workerMeter, log *slog.Logger) *workerapi.Service {
+func newWorkers(c config.Config, s *state, client *jobs.Client, m workerMeter, traces trace.TracerProvider, log *slog.Logger) *workerapi.Service {
 	workers := workerapi.New(s.store, client, workerapi.Options{
-		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: m, Stopwatch: m, Logger: log,
+		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: m, Stopwatch: m, Logger: log, TracerProvider: traces,
 	})
 	client.Announced = workers.Directory()
 	return workers
@@ -155,9 +162,10 @@ func uploadOptions(c config.Config, starter *routes.UploadStarter, decisions *de
 }
 
 // newCounters returns the counters of a serving process.
-func newCounters(pools map[string]*pool.Pool) metrics.Sources {
+func newCounters(c config.Config, pools map[string]*pool.Pool) metrics.Sources {
 	return metrics.Sources{
-		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
+		Traces: traceCounters(c),
+		Pools:  pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
 		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
 }
@@ -201,13 +209,13 @@ func newConsole(c config.Config, description bool, store driver.Store, log *slog
 }
 
 // newServer returns the HTTP server of all routes.
-func newServer(c config.Config, a Application, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
+func newServer(c config.Config, a Application, origins server.Origins, all []server.Route, m server.Meter, traces trace.TracerProvider, log *slog.Logger) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, Meter: m,
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, Meter: m, TracerProvider: traces,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog, SlowRequest: c.SlowRequest, Origins: origins, BasePath: c.BasePath,
 		Header: a.Header, Compress: compression(c),

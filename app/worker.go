@@ -27,7 +27,7 @@ import (
 func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counters := metrics.Sources{
-		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
+		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(), Traces: traceCounters(c),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
 	if c.Celery != "" {
@@ -40,6 +40,11 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	}
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	traces, endTraces, err := startTracing(ctx, child, a, c, counters.Traces, log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
 	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
 		return err
@@ -62,6 +67,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.OnlyProcess(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: drainTime(c.Grace), Artifacts: s.artifacts, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
+		TracerProvider: traces.Provider(),
 	})
 	if err != nil {
 		return err

@@ -32,28 +32,31 @@ type fetchRoutes struct {
 	log    *slog.Logger
 }
 
+// fetchFunc fetches the page. The fetch is part of the trace of its context.
+type fetchFunc func(context.Context) error
+
 // direct serves GET /fetch. The number of concurrent fetches is not limited by a pool.
 func (f *fetchRoutes) direct(ctx *fasthttp.RequestCtx) error {
-	return f.respond(ctx, func(fetch func() error) error { return fetch() })
+	return f.respond(ctx, func(fetch fetchFunc) error { return fetch(ctx) })
 }
 
 // blocking serves GET /fetch/blocking, which fetches in the bounded pool.
 func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
-	return f.respond(ctx, func(fetch func() error) error {
+	return f.respond(ctx, func(fetch fetchFunc) error {
 		gone, stop := server.Gone(ctx)
 		defer stop()
-		return f.pool.Do(gone, func(context.Context) error { return fetch() })
+		return f.pool.Do(gone, fetch)
 	})
 }
 
 // respond fetches the page with run and responds with the duration in seconds.
-func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(func() error) error) error {
+func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(fetchFunc) error) error {
 	if f.client == nil {
 		return server.Fail(fasthttp.StatusNotFound, "nothing to fetch: the server was started without -fetch-url")
 	}
 	var got upstream.Result
-	err := run(func() (err error) {
-		got, err = f.client.Fetch()
+	err := run(func(ctx context.Context) (err error) {
+		got, err = f.client.Fetch(ctx)
 		return err
 	})
 	if err != nil {

@@ -49,11 +49,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	if head.Digest, err = chainDigest(chain); err != nil {
 		return nil, false, err
 	}
-	first, created, err = c.Store.Enqueue(ctx, head)
-	if created {
-		c.count(head)
-	}
-	return first, created, err
+	return c.enqueue(ctx, head)
 }
 
 // chainDigest returns the Digest of a chain, made of the tasks as the caller gave them.

@@ -66,11 +66,7 @@ func (c *Client) store(ctx context.Context, n, given NewTask) (t *Task, created 
 			return nil, false, err
 		}
 	}
-	t, created, err = c.Store.Enqueue(ctx, n)
-	if created {
-		c.count(n)
-	}
-	return t, created, err
+	return c.enqueue(ctx, n)
 }
 
 // EnqueueGroup checks all tasks of a group and enqueues them in one step. A group
@@ -119,13 +115,7 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 	if g.Digest, err = groupDigest(given); err != nil {
 		return "", false, err
 	}
-	created, err = c.Store.EnqueueGroup(ctx, g)
-	if created {
-		for _, n := range g.Members {
-			c.count(n)
-		}
-	}
-	if err != nil {
+	if created, err = c.enqueueGroup(ctx, g); err != nil {
 		return "", false, err
 	}
 	return g.ID, created, nil

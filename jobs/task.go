@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/galeserver/gale/internal/tracing"
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
@@ -72,6 +73,8 @@ type Task struct {
 	Error     string          `json:"error"`
 	Failures  []Failure       `json:"failures"`
 	Artifacts []string        `json:"artifacts"`
+	// Trace is the trace id in the traceparent of Headers (W3C Trace Context), or empty.
+	Trace string `json:"trace,omitempty"`
 
 	// Version increases with every change of the task, see Reader.Watch.
 	Version int64 `json:"-"`
@@ -118,13 +121,14 @@ func (t *Task) WorkflowID() string { return cmp.Or(t.Workflow, t.Group) }
 // Repair replaces invalid UTF-8 in the texts of the task by U+FFFD. Older versions have
 // stored such texts. Every Store calls it for each task that it reads. Failures need no
 // repair, because they are decoded from JSON, which repairs them. Repair also sets Kwargs to
-// {} if the task has none.
+// {} if the task has none, and Trace to the trace of Headers.
 func (t *Task) Repair() {
 	if len(t.Kwargs) == 0 {
 		t.Kwargs = json.RawMessage("{}")
 	}
 	t.Args, t.Result = utf8text.RepairJSON(t.Args), utf8text.RepairJSON(t.Result)
 	t.Note, t.Error = utf8text.Repair(t.Note), utf8text.Repair(t.Error)
+	t.Trace = tracing.ParentIn(t.Headers).TraceID()
 }
 
 // Failure is an attempt that ended with an error.

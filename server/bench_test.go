@@ -11,12 +11,13 @@ import (
 	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 )
 
 const benchRequest = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8888\r\nUser-Agent: wrk\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n"
 
 // BenchmarkHello serves one request after the other on one connection, with fasthttp
-// alone and with Server. The variant memory uses no sockets, so it measures only the CPU
+// alone, with Server, and with Server and spans. The variant memory uses no sockets, so it measures only the CPU
 // time of the server, and shows a larger difference than users see.
 func BenchmarkHello(b *testing.B) {
 	hello := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("Hello, world!") }
@@ -25,8 +26,8 @@ func BenchmarkHello(b *testing.B) {
 		go func() { _ = srv.Serve(ln) }()
 		b.Cleanup(func() { ln.Close() })
 	}
-	gale := func(b *testing.B, ln net.Listener) {
-		srv, err := server.New(server.Options{}, []server.Route{{Method: "GET", Path: "/hello", Handler: func(ctx *fasthttp.RequestCtx) error {
+	gale := func(b *testing.B, ln net.Listener, o server.Options) {
+		srv, err := server.New(o, []server.Route{{Method: "GET", Path: "/hello", Handler: func(ctx *fasthttp.RequestCtx) error {
 			hello(ctx)
 			return nil
 		}}})
@@ -41,7 +42,13 @@ func BenchmarkHello(b *testing.B) {
 	for _, with := range []struct {
 		name  string
 		start func(*testing.B, net.Listener)
-	}{{"bare", bare}, {"gale", gale}} {
+	}{
+		{"bare", bare},
+		{"gale", func(b *testing.B, ln net.Listener) { gale(b, ln, server.Options{}) }},
+		{"traced", func(b *testing.B, ln net.Listener) { // the span is recorded and then dropped
+			gale(b, ln, server.Options{TracerProvider: sdk.NewTracerProvider(sdk.WithSampler(sdk.AlwaysRecord(sdk.NeverSample())))})
+		}},
+	} {
 		b.Run("tcp/"+with.name, func(b *testing.B) { benchTCP(b, with.start) })
 		b.Run("memory/"+with.name, func(b *testing.B) { benchMemory(b, with.start) })
 	}

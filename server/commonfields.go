@@ -29,21 +29,14 @@ func (s *Server) logAccess(ctx *fasthttp.RequestCtx, c *conn) {
 	if n := s.opts.AccessLog; n <= 0 || n > 1 && s.requestCount.Add(1)%uint64(n) != 0 {
 		return
 	}
-	size := ctx.Response.Header.ContentLength()
-	if !ctx.Response.IsBodyStream() {
-		size = len(ctx.Response.Body())
-	}
-	if ctx.IsHead() || ctx.Response.StatusCode() == http.StatusNoContent {
-		size = 0
-	}
-	s.opts.Logger.Info("request",
+	s.opts.Logger.Info("request", withTrace([]any{
 		"request_id", string(c.id),
 		"client", Client(ctx),
 		"scheme", Scheme(ctx),
 		"method", string(ctx.Method()),
 		"target", string(ctx.RequestURI()),
 		"status", ctx.Response.StatusCode(),
-		"bytes", size, // of the body; -1 for a stream
+		"bytes", responseSize(ctx), // of the body; -1 for a stream
 		"duration", time.Since(ctx.Time()),
-	)
+	}, traceID(ctx, ctx.Response.StatusCode() >= http.StatusInternalServerError))...)
 }

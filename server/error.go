@@ -163,5 +163,5 @@ func (s *Server) logFailure(ctx *fasthttp.RequestCtx, e *Error) {
 	if p, ok := errors.AsType[*pool.PanicError](e.Err); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
-	s.opts.Logger.Error("request failed", attrs...)
+	s.opts.Logger.Error("request failed", withTrace(attrs, traceID(ctx, true))...)
 }

@@ -208,7 +208,7 @@ func (x *exchange) logFailure() {
 	if p, ok := errors.AsType[*pool.PanicError](x.failure); ok {
 		attrs = append(attrs, "stack", string(p.Stack))
 	}
-	x.conn.srv.opts.Logger.Error("response incomplete", attrs...)
+	x.conn.srv.opts.Logger.Error("response incomplete", withTrace(attrs, traceID(x.request.Context(), false))...)
 }
 
 // clientWatch watches a connection for an exchange. The goroutine of the handler and

@@ -147,6 +147,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	s.identify(&ctx.Request.Header, c)
 
 	f, r, err := c.admission.frame, c.admission.route, c.admission.err
+	span := s.startSpan(ctx, c, r)
 	limit := int64(-1) // a refused request has no handler: only drain reads its body
 	if err == nil {
 		limit = r.MaxBody
@@ -181,6 +182,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
+	endSpan(ctx, span, f, err)
 	c.timing.endHandler(ctx, r, b)
 	c.admission = admission{}
 	c.setPhase(responding)

@@ -48,6 +48,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Defaults of Options. The comments there repeat the values.
@@ -136,6 +137,13 @@ type Options struct {
 	Errors []ErrorStatus
 	// Meter counts connections and requests. Default: no counting.
 	Meter Meter
+	// TracerProvider makes a span of OpenTelemetry for each request whose head could be
+	// read, below that of the client if the request has a traceparent (W3C Trace
+	// Context). trace.SpanFromContext finds it in the handler's ctx, and in the contexts
+	// of Context, Gone and HTTP. It ends when the response is complete in memory, or its body stream
+	// begins, or the connection is taken. Log lines of requests get the id of the trace.
+	// Default: no spans.
+	TracerProvider trace.TracerProvider
 }
 
 // Meter counts connections and requests. Its methods are called for every request, from

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -20,6 +21,7 @@ type timing struct {
 	longPoll bool // see LongPoll
 
 	method, route string
+	trace         string // id of the trace, or empty
 	status        int
 	client        netip.Addr
 }
@@ -75,6 +77,7 @@ func (t *timing) endHandler(ctx *fasthttp.RequestCtx, r *Route, b *body) {
 		t.body += b.waited
 	}
 	t.method, t.status, t.client, t.route = methodName(ctx.Method()), ctx.Response.StatusCode(), Client(ctx), ""
+	t.trace = traceID(ctx, t.status >= http.StatusInternalServerError)
 	if r != nil {
 		t.route = r.Path
 	}
@@ -99,7 +102,7 @@ func (t *timing) endResponse(c *conn) {
 // the line before that got none.
 func (t *timing) log(c *conn, now time.Time, took time.Duration, suppressed int64) {
 	handler := max(0, t.served.Sub(t.headRead)-t.body)
-	c.srv.opts.Logger.Warn("slow request",
+	c.srv.opts.Logger.Warn("slow request", withTrace([]any{
 		"request_id", string(c.id),
 		"client", t.client,
 		"method", t.method,
@@ -111,5 +114,5 @@ func (t *timing) log(c *conn, now time.Time, took time.Duration, suppressed int6
 		"handler", handler, // Admit, middleware and handler
 		"write", now.Sub(t.served), // writing the response, until the kernel has it
 		"suppressed", suppressed,
-	)
+	}, t.trace)...)
 }

@@ -124,11 +124,13 @@ func (f *form) publish(ctx context.Context) error {
 			results = append(results, &f.files[i])
 		}
 	}
+	ctx, span := startStoring(ctx, batch)
 	var r Record
 	err := f.store.DoWait(ctx, func() error {
 		r = f.store.publishBatch(context.WithoutCancel(ctx), batch)
 		return nil
 	})
+	defer func() { endStoring(span, batch, err) }()
 	if err != nil {
 		return err
 	}

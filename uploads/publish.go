@@ -97,6 +97,8 @@ func (u *Upload) publish(ctx context.Context, p *publication, fn func(context.Co
 	if p.err != nil {
 		return p.file(), p.err
 	}
+	batch := []*publication{p}
+	ctx, span := startStoring(ctx, batch)
 	var r Record
 	err := u.store.DoWait(ctx, func() error {
 		r = fn(context.WithoutCancel(ctx)) // only whole: the end of a request does not stop it half way
@@ -105,7 +107,8 @@ func (u *Upload) publish(ctx context.Context, p *publication, fn func(context.Co
 	if err != nil { // fn was not called
 		p.err = err
 	}
-	u.store.callStoredFor(ctx, r, []*publication{p})
+	u.store.callStoredFor(ctx, r, batch)
+	endStoring(span, batch, err)
 	return p.file(), p.err
 }
 

@@ -4,6 +4,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Errors of a fetch. A handler should respond with 502 to the first two and with 504 to
@@ -21,6 +25,9 @@ var (
 	ErrBadResponse = errors.New("invalid response from upstream")
 	ErrTimeout     = errors.New("upstream timed out")
 )
+
+// scope is the name of the instrumentation scope of the spans.
+const scope = "github.com/galeserver/gale/demo/upstream"
 
 // maxRedirects is the limit of redirects in one fetch.
 const maxRedirects = 5
@@ -93,8 +100,20 @@ func Parse(target string) (*url.URL, error) {
 }
 
 // Fetch gets the page and reads its whole body. Every error wraps ErrUnreachable,
-// ErrBadResponse or ErrTimeout. A status outside of 200 to 299 is an ErrBadResponse.
-func (c *Client) Fetch() (Result, error) {
+// ErrBadResponse or ErrTimeout. A status outside of 200 to 299 is an ErrBadResponse. ctx
+// does not end a fetch. If it leads to a span of OpenTelemetry, the fetch gets a span below
+// it, and the upstream gets that in traceparent and tracestate (W3C Trace Context).
+func (c *Client) Fetch(ctx context.Context) (Result, error) {
+	ctx, span := trace.SpanFromContext(ctx).TracerProvider().Tracer(scope).Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindClient))
+	defer span.End()
+	got, err := c.fetch(ctx)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	return got, err
+}
+
+func (c *Client) fetch(ctx context.Context) (Result, error) {
 	start := time.Now()
 	deadline := start.Add(c.timeout)
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -103,6 +122,7 @@ func (c *Client) Fetch() (Result, error) {
 	at := c.target
 	for range maxRedirects + 1 {
 		req.SetRequestURI(at.String())
+		propagation.TraceContext{}.Inject(ctx, requestFields{&req.Header})
 		if err := c.http.DoDeadline(req, resp, deadline); err != nil {
 			return Result{}, mapError(err)
 		}
@@ -121,6 +141,20 @@ func (c *Client) Fetch() (Result, error) {
 		resp.Reset()
 	}
 	return Result{}, fmt.Errorf("%w: more than %d redirects", ErrBadResponse, maxRedirects)
+}
+
+// requestFields are the fields of a request as a propagation.TextMapCarrier.
+type requestFields struct{ *fasthttp.RequestHeader }
+
+// Get implements propagation.TextMapCarrier.
+func (f requestFields) Get(name string) string { return string(f.Peek(name)) }
+
+// Keys implements propagation.TextMapCarrier.
+func (f requestFields) Keys() (names []string) {
+	for name := range f.All() {
+		names = append(names, string(name))
+	}
+	return names
 }
 
 // Close closes the idle connections.

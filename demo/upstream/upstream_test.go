@@ -63,7 +63,7 @@ func TestFetch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.Fetch()
+		got, err := c.Fetch(t.Context())
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v; want %v", target, err, want)
 		}
@@ -79,7 +79,7 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nowhere.Fetch(); !errors.Is(err, ErrBadResponse) {
+	if _, err := nowhere.Fetch(t.Context()); !errors.Is(err, ErrBadResponse) {
 		t.Errorf("a redirect without a location: %v", err)
 	}
 	for _, target := range []string{"", "example.com", "/path", "ftp://example.com", "http://", "http://a b/", "%"} {
@@ -109,7 +109,7 @@ func TestFetchesWaitForAConnection(t *testing.T) {
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() { // ends with the response
-			if _, err := c.Fetch(); err != nil {
+			if _, err := c.Fetch(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,6 +1,7 @@
 package tracing
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -50,6 +51,19 @@ func (p Parent) Context(ctx context.Context) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, carrier{&read})
 }
 
+// TraceID returns the trace id, in hexadecimal digits, or an empty string if p is zero or not
+// valid.
+func (p Parent) TraceID() string {
+	if p.Span == "" {
+		return ""
+	}
+	c := trace.SpanContextFromContext(p.Context(context.Background()))
+	if !c.IsValid() {
+		return ""
+	}
+	return c.TraceID().String()
+}
+
 // AddTo returns the headers of a task, a JSON object or nil, with p. It returns the headers
 // unchanged if p is zero, if they have a traceparent already, or if they would become
 // longer than limit bytes.
@@ -85,7 +99,7 @@ func text(s string) json.RawMessage {
 // ParentIn returns the identity of a span in the headers of a task. It is zero if there is
 // none. Context checks whether it is valid.
 func ParentIn(headers json.RawMessage) Parent {
-	if len(headers) == 0 {
+	if !bytes.Contains(headers, []byte(Traceparent)) { // most tasks have none
 		return Parent{}
 	}
 	return decode(headers)

@@ -29,7 +29,11 @@ const (
 	TaskID    = attribute.Key("gale.task.id")
 	TaskName  = attribute.Key("gale.task.name")
 	TaskQueue = attribute.Key("gale.task.queue")
+	GroupID   = attribute.Key("gale.group.id")
+	GroupSize = attribute.Key("gale.group.size") // number of members
 
+	// Of several files that are stored together, the name and size are those of the first.
+	FileCount     = attribute.Key("gale.file.count")
 	FileDirectory = attribute.Key("gale.file.directory")
 	FileName      = attribute.Key("gale.file.name")
 	FileSize      = attribute.Key("gale.file.size") // bytes

@@ -90,8 +90,8 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: %s, want %s", row.name, got, row.want)
 		}
 	}
-	if got := tracing.ParentIn(p.AddTo(nil, 1000)); got != p {
-		t.Errorf("read %+v, want %+v", got, p)
+	if got := tracing.ParentIn(p.AddTo(nil, 1000)); got != p || got.TraceID() != traceID {
+		t.Errorf("read %+v with trace %q, want %+v", got, got.TraceID(), p)
 	}
 	for _, bad := range []string{``, `{`, `null`, `[]`, `{"traceparent":1}`, `{"tracestate":"a=b"}`} {
 		if got := tracing.ParentIn(json.RawMessage(bad)); got != (tracing.Parent{}) {
@@ -105,8 +105,8 @@ func TestHeaders(t *testing.T) {
 
 func TestInvalidParentIsIgnored(t *testing.T) {
 	for _, bad := range []string{"", "x", "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", traceparent + "-more", strings.ToUpper(traceparent)} {
-		ctx := t.Context()
-		if got := (tracing.Parent{Span: bad}).Context(ctx); got != ctx {
+		ctx, p := t.Context(), tracing.Parent{Span: bad}
+		if got := p.Context(ctx); got != ctx || p.TraceID() != "" {
 			t.Errorf("%q leads to %v", bad, trace.SpanContextFromContext(got))
 		}
 	}

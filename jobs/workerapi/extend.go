@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -135,9 +134,7 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	if err != nil {
 		return err
 	}
-	if ctx = s.traced(ctx, t, l); s.opt.TracerProvider != nil {
-		tasktrace.Follow(ctx, &o)
-	}
+	s.follow(ctx, t, l, &o)
 	err = s.store.Finish(ctx, l, o)
 	if errors.Is(err, jobs.ErrLeaseLost) {
 		return nil
@@ -146,7 +143,7 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 		return err
 	}
 	s.span(t, l, string(o.State), o.Error)
-	s.log.WarnContext(ctx, "attempt ended: its worker did not stop it after its time limit", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", o.State)
+	s.log.WarnContext(s.traced(ctx, t, l), "attempt ended: its worker did not stop it after its time limit", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", o.State)
 	s.opt.Meter.Count(meter.EventLeaseLost, t.Name, t.Queue)
 	s.opt.Meter.Count(outcomeEvents[o.State], t.Name, t.Queue)
 	return nil

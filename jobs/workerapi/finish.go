@@ -97,29 +97,26 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 	}
 	l := id.lease()
 	s.flushReport(ctx, l)
-	t, err := s.store.Get(ctx, id.task)
-	if err != nil {
-		return "", err
-	}
-	l.Task = t
 	ending := driver.Ending{Kind: driver.EndLost}
-	if e.State != "lost" {
-		state := map[string]jobs.State{"success": jobs.StateSuccess, "failed": jobs.StateFailed, "retry": jobs.StateRetrying}[e.State]
-		if ending.Outcome, err = s.outcome(t, state, e.Result, e.Error, e.Delay); err != nil {
-			return "", err
+	reason := ""
+	if state, ok := finishStates[e.State]; ok {
+		ending.Kind = driver.EndFinished
+		ending.Outcome = func(t *jobs.Task) (driver.Outcome, error) {
+			o, err := s.outcome(t, state, e.Result, e.Error, e.Delay)
+			o.Artifacts, o.Next, reason = e.Artifacts, append(o.Next, next...), o.Error
+			s.follow(ctx, t, l, &o)
+			return o, err
 		}
-		ending.Kind, ending.Outcome.Artifacts = driver.EndFinished, e.Artifacts
-		ending.Outcome.Next = append(ending.Outcome.Next, next...)
 	}
-	if ctx = s.traced(ctx, t, l); s.opt.TracerProvider != nil {
-		tasktrace.Follow(ctx, &ending.Outcome)
+	ended, err := s.store.End(ctx, l, ending)
+	if err == nil && !ended.Again {
+		s.ended(ctx, ended, l, ending.Kind, reason)
 	}
-	state, again, err := s.store.End(ctx, l, ending)
-	if err == nil && !again {
-		s.ended(ctx, t, l, state, ending)
-	}
-	return state, err
+	return ended.State, err
 }
+
+// finishStates are the states of a FinishEntry that have an outcome.
+var finishStates = map[string]jobs.State{"success": jobs.StateSuccess, "failed": jobs.StateFailed, "retry": jobs.StateRetrying}
 
 func (e FinishEntry) check() error {
 	switch e.State {
@@ -197,21 +194,21 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 	return o, nil
 }
 
-// ended logs and counts the end of an attempt.
-func (s *Service) ended(ctx context.Context, t *jobs.Task, l *driver.Lease, state jobs.State, e driver.Ending) {
-	took := time.Duration(0)
+// ended logs and counts the end of an attempt. reason is the error of its outcome.
+func (s *Service) ended(ctx context.Context, e driver.Ended, l *driver.Lease, kind driver.EndKind, reason string) {
+	t, took := e.Task, time.Duration(0)
 	if t.Started != nil {
 		took = max(0, time.Since(*t.Started))
 	}
-	s.log.InfoContext(ctx, "task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", state, "took", took.Round(time.Millisecond), "error", e.Outcome.Error)
-	if e.Kind != driver.EndFinished {
+	s.log.InfoContext(s.traced(ctx, t, l), "task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", e.State, "took", took.Round(time.Millisecond), "error", reason)
+	if kind != driver.EndFinished {
 		s.span(t, l, tasktrace.OutcomeLost, "the process of the task has died")
 		return // the store has counted the lost lease
 	}
-	s.span(t, l, string(state), e.Outcome.Error)
-	s.opt.Meter.Count(outcomeEvents[state], t.Name, t.Queue)
-	s.opt.Stopwatch.Took(outcomeEvents[state], t.Name, took)
-	if s.opt.Artifacts != nil && state.Final() {
+	s.span(t, l, string(e.State), reason)
+	s.opt.Meter.Count(outcomeEvents[e.State], t.Name, t.Queue)
+	s.opt.Stopwatch.Took(outcomeEvents[e.State], t.Name, took)
+	if s.opt.Artifacts != nil && e.State.Final() {
 		s.opt.Artifacts.Clean(t.ID)
 	}
 }
@@ -240,10 +237,10 @@ func (s *Service) release(ctx context.Context, e ReleaseEntry) (jobs.State, erro
 		ending.At = time.Now().Add(seconds(e.Delay))
 	}
 	l := id.lease()
-	state, again, err := s.store.End(ctx, l, ending)
-	if err == nil && !again {
-		ctx = s.released(ctx, l)
-		s.log.InfoContext(ctx, "task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
+	ended, err := s.store.End(ctx, l, ending)
+	if err == nil && !ended.Again {
+		s.span(ended.Task, l, tasktrace.OutcomeReleased, "")
+		s.log.InfoContext(s.traced(ctx, ended.Task, l), "task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
 	}
-	return state, err
+	return ended.State, err
 }

@@ -33,18 +33,11 @@ func (s *Service) span(t *jobs.Task, l *driver.Lease, outcome, reason string) {
 	}
 }
 
-// released writes the span of an attempt that its worker has given back, and returns its
-// context. The attempt is left out if the task cannot be read or has started again.
-func (s *Service) released(ctx context.Context, l *driver.Lease) context.Context {
-	if s.opt.TracerProvider == nil {
-		return ctx
+// follow makes what follows an attempt belong to its span.
+func (s *Service) follow(ctx context.Context, t *jobs.Task, l *driver.Lease, o *driver.Outcome) {
+	if s.opt.TracerProvider != nil {
+		tasktrace.Follow(s.traced(ctx, t, l), o)
 	}
-	t, err := s.store.Get(ctx, l.Task.ID)
-	if err != nil || !l.IsLast(t) {
-		return ctx
-	}
-	s.span(t, l, tasktrace.OutcomeReleased, "")
-	return s.traced(ctx, t, l)
 }
 
 // traceName identifies an attempt in all processes.

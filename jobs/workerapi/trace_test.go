@@ -46,7 +46,7 @@ func TestSpanOfForeignAttempt(t *testing.T) {
 	var lines bytes.Buffer
 	p := newPlaceWith(t, 2, sqlite.Options{}, workerapi.Options{
 		TracerProvider: sdk.NewTracerProvider(sdk.WithSpanProcessor(spans), sdk.WithIDGenerator(tracing.IDs{})),
-		Logger: slog.New(tracing.LogHandler(slog.NewTextHandler(&lines, nil))),
+		Logger:         slog.New(tracing.LogHandler(slog.NewTextHandler(&lines, nil))),
 	})
 	session := announce(t, p.processes[0], named("work", "other")...)
 	task := p.enqueue(t, jobs.NewTask{Name: "work", MaxRetries: 3, Headers: header(map[string]string{

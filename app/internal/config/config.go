@@ -75,6 +75,8 @@ type Config struct {
 	Proxies       []netip.Prefix // proxies whose X-Forwarded-For and related fields are trusted
 	AccessLog     int            // n: one request in n is logged; 0: none
 	SlowRequest   time.Duration  // duration after which a request is logged as slow; 0 is off
+	Trace         string         // OpenTelemetry Collector for spans, for otlp.Parse; empty is off
+	TraceSample   float64        // part of the traces that are sampled, 0 to 1
 	Compress      bool           // compress responses
 	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP

@@ -63,6 +63,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if c.SlowRequest < 0 {
 		f.fault("-slow-request: must not be negative; 0 is off")
 	}
+	f.checkTrace(c)
 	f.checkRange("compress-level", c.CompressLevel, 1, 9)
 	f.checkPositive("max-body", c.MaxBody > 0)
 	if c.MaxHead < minHead || c.MaxHead > maxHead {

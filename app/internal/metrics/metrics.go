@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/galeserver/gale/app/internal/otlp"
 	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
@@ -56,6 +57,8 @@ type Sources struct {
 	Program *Program
 	// Celery counts the messages of Celery clients.
 	Celery *celery.Counters
+	// Traces counts the spans that are sent to a Collector.
+	Traces *otlp.Counters
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -89,6 +92,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Celery != nil {
 		r.MustRegister(celeryCollector{s.Celery})
+	}
+	if s.Traces != nil {
+		r.MustRegister(traceCollector{s.Traces})
 	}
 	return r
 }

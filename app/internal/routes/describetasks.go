@@ -216,6 +216,7 @@ func taskTypes() []openapi.Type {
 			"finished": says("Time at which the state became final; null before that."), "result": says("Result of the handler, any JSON value; null if there is none."),
 			"error": says("Error of the last attempt; empty if there is none."), "failures": {Description: "Attempts that failed.", Type: "array", Items: openapi.Ref("Failure")},
 			"artifacts": {Description: "Names of the artifacts of the task.", Type: "array"},
+			"trace":     says("Id of the trace to which the task belongs, if it was enqueued with a traceparent."),
 		}},
 		{Name: "Failure", Description: "An attempt that failed.", Go: reflect.TypeFor[jobs.Failure](), Fields: map[string]openapi.Schema{
 			"time": says("Time at which the attempt failed."), "attempt": says("Number of the attempt, starting with 1."), "error": says("Error of the attempt."),
