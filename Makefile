@@ -97,6 +97,7 @@ lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	cd bench/plots && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) test ./...
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd test/openapi && $(GO) vet ./... && $(GO) mod tidy -diff
+	cd test/collector && $(GO) vet ./... && $(GO) mod tidy -diff
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

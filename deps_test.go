@@ -49,6 +49,7 @@ var floors = map[string]int{
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,
+	"internal/tasktrace":  14,
 
 	"jobs/artifacts/artifactstest": 20,
 
@@ -111,6 +112,7 @@ var floors = map[string]int{
 	"test/scripts":            60,
 	"test/storage":            60,
 	"test/tasks":              60,
+	"test/trace":              60,
 	"test/tus":                60,
 	"test/uploads":            60,
 	"test/importing":          60,

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
@@ -67,9 +69,11 @@ func runProgram(ctx context.Context, child process, a Application, c config.Conf
 			return err
 		}
 	}
-	counters := metrics.Sources{Tasks: metrics.NewTasks(), Program: &metrics.Program{Memory: &child.Counters().ProgramMemory}}
-	figures := metrics.NewRegistry(counters)
-	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	counters := metrics.Sources{
+		Tasks: metrics.NewTasks(), Program: &metrics.Program{Memory: &child.Counters().ProgramMemory}, Traces: traceCounters(c),
+	}
+	_, traces, stop := observe(ctx, child, a, c, counters, log)
+	defer stop() // runs last, with the final counts
 	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counters.Tasks)
 	if err != nil {
 		return err
@@ -81,7 +85,7 @@ func runProgram(ctx context.Context, child process, a Application, c config.Conf
 		return err
 	}
 	defer func() { err = errors.Join(err, place.remove()) }()
-	workers, protocol, err := newProgramServer(ctx, a, c, s, taskMeter{counters.Tasks, child.Counters()}, place, log)
+	workers, protocol, err := newProgramServer(ctx, a, c, s, taskMeter{counters.Tasks, child.Counters()}, place, traces.Provider(), log)
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,7 @@ func (m taskMeter) Count(e meter.Event, task, queue string) {
 
 // newProgramServer returns the worker protocol for a program, and the functions that serve
 // its routes.
-func newProgramServer(ctx context.Context, a Application, c config.Config, s *state, m taskMeter, place *programPlace, log *slog.Logger) (*workerapi.Service, []runFunc, error) {
+func newProgramServer(ctx context.Context, a Application, c config.Config, s *state, m taskMeter, place *programPlace, traces trace.TracerProvider, log *slog.Logger) (*workerapi.Service, []runFunc, error) {
 	tasks, err := registry(a.tasks(), commands(c, s))
 	if err != nil {
 		return nil, nil, err
@@ -136,13 +140,13 @@ func newProgramServer(ctx context.Context, a Application, c config.Config, s *st
 		return nil, nil, err
 	}
 	client := &jobs.Client{Store: s.store, Tasks: tasks, Meter: m}
-	workers := newWorkers(c, s, client, m, log)
+	workers := newWorkers(c, s, client, m, traces, log)
 	d := routes.Deps{
 		Workers: workers, Tasks: tasks, Client: client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
 		Bus: common.bus, Guard: access.New(access.Options{Logger: log}), Leaving: ctx, Logger: log,
 	}
 	srv, err := server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses,
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, TracerProvider: traces,
 	}, routes.ForProgram(d, place.announce))
 	if err != nil {
 		return nil, nil, errors.Join(err, common.redis.Close())

@@ -72,7 +72,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	d := routes.Deps{
-		Workers: newWorkers(c, s, starter.Client, counters.Tasks, log), Tasks: tasks, Client: starter.Client, UploadStarter: starter,
+		Workers: newWorkers(c, s, starter.Client, counters.Tasks, traces.Provider(), log), Tasks: tasks, Client: starter.Client, UploadStarter: starter,
 		Hub: newHub(c, counters.Realtime, log), Guard: newGuard(c, a, origins, services), Leaving: ctx, Logger: log,
 	}
 	defer context.AfterFunc(ctx, d.Workers.Drain)()
@@ -132,9 +132,9 @@ type workerMeter interface {
 
 // newWorkers returns the worker protocol, and makes client accept the tasks that workers have
 // announced.
-func newWorkers(c config.Config, s *state, client *jobs.Client, m workerMeter, log *slog.Logger) *workerapi.Service {
+func newWorkers(c config.Config, s *state, client *jobs.Client, m workerMeter, traces trace.TracerProvider, log *slog.Logger) *workerapi.Service {
 	workers := workerapi.New(s.store, client, workerapi.Options{
-		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: m, Stopwatch: m, Logger: log,
+		Artifacts: s.artifacts, MaxArtifact: c.MaxUpload, DecodeTask: routes.DecodeTask, Meter: m, Stopwatch: m, Logger: log, TracerProvider: traces,
 	})
 	client.Announced = workers.Directory()
 	return workers

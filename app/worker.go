@@ -38,7 +38,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		counters.Uploads = metrics.NewUploads()
 		files.Meter = counters.Uploads
 	}
-	figures, _, stop := observe(ctx, child, a, c, counters, log)
+	figures, traces, stop := observe(ctx, child, a, c, counters, log)
 	defer stop() // runs last, with the final counts
 	s, err := openState(ctx, c, files, counters.Tasks)
 	if err != nil {
@@ -62,6 +62,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.OnlyProcess(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: drainTime(c.Grace), Artifacts: s.artifacts, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
+		TracerProvider: traces.Provider(),
 	})
 	if err != nil {
 		return err

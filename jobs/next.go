@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+
+	"github.com/galeserver/gale/internal/tracing"
 )
 
 // Next returns a function that computes what follows t. The function takes the outcome of t
@@ -51,7 +53,8 @@ func (r *Registry) Next(t *Task) (func(State, json.RawMessage, string) ([]NewTas
 
 // ErrorLinks returns the OnError tasks of the Signature of n as links, for a store that ends
 // a task as dead or failed without a worker: it enqueues them with WithReason. It returns
-// none if Signature cannot be decoded.
+// none if Signature cannot be decoded. They belong to the trace in the headers of n, unless
+// they have one of their own.
 func (n NewTask) ErrorLinks() []Link {
 	m, err := messageOf(&Task{ID: n.ID, Name: n.Name, Signature: n.Signature})
 	if err != nil {
@@ -61,8 +64,9 @@ func (n NewTask) ErrorLinks() []Link {
 	if err != nil {
 		return nil
 	}
-	links := make([]Link, len(followers))
+	links, parent := make([]Link, len(followers)), tracing.ParentIn(n.Headers)
 	for i, f := range followers {
+		f.task.Headers = parent.AddTo(f.task.Headers, MaxHeaders)
 		links[i] = Link{NewTask: f.task, Immutable: f.results == resultsNone}
 	}
 	return links

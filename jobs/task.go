@@ -82,6 +82,8 @@ type Task struct {
 	RunAt time.Time `json:"-"`
 	// Timeout is the time limit of each attempt; zero is none.
 	Timeout time.Duration `json:"-"`
+	// Lost is the number of attempts whose leases were counted as lost, see driver.Leaser.
+	Lost int `json:"-"`
 	// MaxRetries is the largest number of retries, which are attempts after a failed one.
 	MaxRetries int `json:"-"`
 	// Headers are NewTask.Headers, or nil.

@@ -25,7 +25,8 @@ func (c *Client) enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 	return t, created, err
 }
 
-// enqueueGroup is enqueue for a complete group. Its members get the same parent.
+// enqueueGroup is enqueue for a complete group. Its members and its callback, which is a copy
+// of the caller's, get the same parent.
 func (c *Client) enqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	ctx, span := tracing.Start(ctx, "enqueue group", "", trace.SpanKindProducer)
 	defer func() { endEnqueue(span, err) }()
@@ -35,6 +36,9 @@ func (c *Client) enqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	parent := tracing.ParentOf(ctx)
 	for i, n := range g.Members {
 		g.Members[i].Headers = parent.AddTo(n.Headers, MaxHeaders)
+	}
+	if g.Callback != nil { // the store enqueues it without a worker
+		g.Callback.Headers = parent.AddTo(g.Callback.Headers, MaxHeaders)
 	}
 	created, err = c.Store.EnqueueGroup(ctx, g)
 	if created {

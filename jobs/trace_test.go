@@ -49,7 +49,8 @@ func TestEnqueueSpans(t *testing.T) {
 	if _, _, err := c.EnqueueChain(ctx, []jobs.Link{{NewTask: jobs.NewTask{Name: "three"}}, {NewTask: jobs.NewTask{Name: "four"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.EnqueueGroup(ctx, jobs.NewGroup{ID: "g", Members: []jobs.NewTask{{Name: "five"}, {Name: "six", Headers: own}}}); err != nil {
+	callback := jobs.NewTask{Name: "seven"}
+	if _, _, err := c.EnqueueGroup(ctx, jobs.NewGroup{ID: "g", Callback: &callback, Members: []jobs.NewTask{{Name: "five"}, {Name: "six", Headers: own}}}); err != nil {
 		t.Fatal(err)
 	}
 	ended := spans.Ended()
@@ -72,6 +73,8 @@ func TestEnqueueSpans(t *testing.T) {
 		{store.all[2].Headers, json.RawMessage(`{"traceparent":"` + parent(2) + `"}`)},
 		{store.group.Members[0].Headers, json.RawMessage(`{"traceparent":"` + parent(3) + `"}`)},
 		{store.group.Members[1].Headers, own},
+		{store.group.Callback.Headers, json.RawMessage(`{"traceparent":"` + parent(3) + `"}`)},
+		{callback.Headers, nil},
 	} {
 		if string(row.got) != string(row.want) {
 			t.Errorf("task %d: headers %s, want %s", i, row.got, row.want)

@@ -65,8 +65,11 @@ func (s *suite) deadByReclaim(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("poison"))
 	for i := range s.MaxLost {
-		if l := leaseOne(t, st, "w"); l.Attempt != i+1 {
-			t.Fatalf("attempt %d, want %d", l.Attempt, i+1)
+		if l := leaseOne(t, st, "w"); l.Attempt != i+1 || l.Task.Lost != i {
+			t.Fatalf("attempt %d with %d lost, want %d with %d", l.Attempt, l.Task.Lost, i+1, i)
+		}
+		if got := get(t, st, "poison"); got.Lost != i {
+			t.Fatalf("%d lost, want %d", got.Lost, i)
 		}
 		if n, err := st.Reclaim(t.Context(), "w"); n != 1 || err != nil {
 			t.Fatalf("Reclaim = %d, %v", n, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/RichardKnop/machinery/v2/tasks"
 
 	"github.com/galeserver/gale/internal/sleep"
+	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -91,6 +92,7 @@ func (w *Worker) acquirePlaces(free <-chan struct{}) (n int) {
 func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) {
 	r, err := w.prepare(l)
 	defer r.cancel(nil)
+	defer r.endSpan()
 	if err != nil {
 		r.outcome = driver.Outcome{State: jobs.StateDead, Error: "unreadable task: " + err.Error()}
 		w.finish(r)
@@ -126,8 +128,9 @@ func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) 
 // prepare makes the run of a lease.
 func (w *Worker) prepare(l *driver.Lease) (*run, error) {
 	r := &run{lease: l, overrun: w.opt.Overrun, stuck: w.setStuck}
-	r.log = w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
 	r.ctx, r.cancel = context.WithCancelCause(w.workCtx)
+	r.ctx, r.span = tasktrace.Start(r.ctx, w.opt.TracerProvider, l.Task)
+	r.log = tasktrace.Logger(r.ctx, w.log).With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
 	d, err := w.tasks.Lookup(l.Task.Name)
 	if err != nil {
 		return r, err
@@ -171,6 +174,7 @@ func (w *Worker) finish(r *run) {
 			w.progress(r, p.percent, p.note)
 		}
 	}
+	tasktrace.Follow(r.ctx, &r.outcome)
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
 		err := w.store.Finish(context.WithoutCancel(r.ctx), r.lease, r.outcome)
 		switch {

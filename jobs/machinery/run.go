@@ -1,6 +1,7 @@
 package machinery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/RichardKnop/machinery/v2/tasks"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/pool"
@@ -26,6 +29,7 @@ type run struct {
 	signature *tasks.Signature
 	ctx       context.Context //nolint:containedctx // ends when the attempt must stop
 	cancel    context.CancelCauseFunc
+	span      trace.Span    // does nothing without tracing
 	log       *slog.Logger  // log of the worker, with the attributes of the attempt
 	overrun   time.Duration // time after the end of ctx in which the handler must return
 	stuck     func()        // called if the handler does not return within overrun
@@ -87,4 +91,21 @@ func (r *run) setRetry(s *tasks.Signature) bool {
 func (r *run) setOutcome(state jobs.State, result json.RawMessage, reason string) {
 	r.outcome.State, r.outcome.Result, r.outcome.Error = state, result, reason
 	r.outcome.Next, r.outcome.NextGroups = r.next(state, result, reason)
+}
+
+// endSpan ends the span of the attempt.
+func (r *run) endSpan() {
+	cause := context.Cause(r.ctx)
+	switch {
+	case errors.Is(cause, jobs.ErrCancelled): // which wraps ErrLeaseLost
+		tasktrace.End(r.span, string(jobs.StateCancelled), "")
+	case errors.Is(cause, jobs.ErrLeaseLost):
+		tasktrace.End(r.span, tasktrace.OutcomeLost, cause.Error())
+	case r.abandoned():
+		tasktrace.End(r.span, tasktrace.OutcomeReleased, "")
+	case r.outcome.State == jobs.StateSuccess:
+		tasktrace.End(r.span, string(jobs.StateSuccess), "")
+	default:
+		tasktrace.End(r.span, string(r.outcome.State), cmp.Or(r.outcome.Error, "failed"))
+	}
 }

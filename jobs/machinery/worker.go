@@ -15,7 +15,9 @@ import (
 	"github.com/RichardKnop/machinery/v2/config"
 	locks "github.com/RichardKnop/machinery/v2/locks/eager"
 	mlog "github.com/RichardKnop/machinery/v2/log"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
@@ -56,6 +58,9 @@ type Options struct {
 	Meter     meter.Meter     // default NoMeter
 	Stopwatch meter.Stopwatch // default NoMeter
 	Logger    *slog.Logger    // default: no logging
+	// TracerProvider makes a span for each attempt, which the context of the handler has. Log
+	// records of an attempt are written with a context that has the span. Nil: no spans.
+	TracerProvider trace.TracerProvider
 }
 
 // exitDelay is the time for handlers to return after the grace period.
@@ -180,6 +185,7 @@ func (w *Worker) drain(ended <-chan error) error {
 	case <-time.After(exitDelay):
 		for _, r := range w.engine.running() {
 			w.release(r.lease)
+			tasktrace.End(r.span, tasktrace.OutcomeReleased, "")
 		}
 		return nil
 	}

@@ -107,7 +107,7 @@ func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*dri
 // those that follow it.
 var leased = []string{
 	"name", "state", "run_at", "attempts", "version", "created", "args", "timeout", "retries", "sig",
-	"group", "failures", "error", "result", "artifacts", "kwargs", "headers", "id", "queue", "worker", "started",
+	"group", "failures", "error", "result", "artifacts", "kwargs", "headers", "lost", "id", "queue", "worker", "started",
 }
 
 func decodeLeases(reply []any, owner string) (leases []*driver.Lease, wait time.Duration, lost []any, err error) {

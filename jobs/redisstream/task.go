@@ -72,7 +72,7 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 		Created: fromMicro(f.number("created")), Started: f.time("started"), Finished: f.time("finished"),
 		Result: f.raw("result"), Error: f.text("error"), Artifacts: []string{},
 		Version: f.number("version"), RunAt: fromMicro(f.number("run_at")), Timeout: time.Duration(f.number("timeout")),
-		MaxRetries: int(f.number("retries")), Signature: f.raw("sig"), Group: f.text("group"),
+		MaxRetries: int(f.number("retries")), Lost: int(f.number("lost")), Signature: f.raw("sig"), Group: f.text("group"),
 		Workflow: f.text("workflow"), Digest: f.text("digest"), Aborted: f.text("aborted") != "",
 	}
 	t.Ended = decodeEnded(f.text("ended"))

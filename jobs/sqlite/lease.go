@@ -230,6 +230,7 @@ func (t *tx) startAttempts(ctx context.Context, rows []*row, owner string) ([]*d
 		task.Version++
 		task.Attempts++
 		task.State, task.Worker, task.Started, task.Progress, task.Note, task.Result = jobs.StateRunning, owner, &started, 0, "", nil
+		task.Lost = r.lost // an expired lease was counted in this transaction
 		seqs[i], t.rows[r.seq] = r.seq, task.Version
 		leases[i] = &driver.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
 	}

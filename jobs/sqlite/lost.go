@@ -42,7 +42,7 @@ func (t *tx) addLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if err := t.nextAfterError(ctx, jobs.NewTask{ID: task.ID, Name: task.Name, Signature: task.Signature}, task.WorkflowID(), reason); err != nil {
+	if err := t.nextAfterError(ctx, jobs.NewTask{ID: task.ID, Name: task.Name, Signature: task.Signature, Headers: task.Headers}, task.WorkflowID(), reason); err != nil {
 		return true, err
 	}
 	return true, t.memberEnded(ctx, r.member, task.ID, jobs.StateDead, reason)

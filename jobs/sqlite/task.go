@@ -44,6 +44,7 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	t.Lost = r.lost
 	t.RunAt, t.Created = fromMicro(runAt), fromMicro(created)
 	t.Started, t.Finished, t.Group = fromNull(started), fromNull(finished), group.V
 	if t.State == jobs.StateQueued && t.RunAt.After(now) {

@@ -134,6 +134,7 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	if err != nil {
 		return err
 	}
+	s.follow(ctx, t, l, &o)
 	err = s.store.Finish(ctx, l, o)
 	if errors.Is(err, jobs.ErrLeaseLost) {
 		return nil
@@ -141,7 +142,8 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	if err != nil {
 		return err
 	}
-	s.log.Warn("attempt ended: its worker did not stop it after its time limit", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", o.State)
+	s.span(t, l, string(o.State), o.Error)
+	s.log.WarnContext(s.traced(ctx, t, l), "attempt ended: its worker did not stop it after its time limit", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", o.State)
 	s.opt.Meter.Count(meter.EventLeaseLost, t.Name, t.Queue)
 	s.opt.Meter.Count(outcomeEvents[o.State], t.Name, t.Queue)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/tasktrace"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -103,12 +104,13 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 		ending.Outcome = func(t *jobs.Task) (driver.Outcome, error) {
 			o, err := s.outcome(t, state, e.Result, e.Error, e.Delay)
 			o.Artifacts, o.Next, reason = e.Artifacts, append(o.Next, next...), o.Error
+			s.follow(ctx, t, l, &o)
 			return o, err
 		}
 	}
 	ended, err := s.store.End(ctx, l, ending)
 	if err == nil && !ended.Again {
-		s.ended(ended, l, ending.Kind, reason)
+		s.ended(ctx, ended, l, ending.Kind, reason)
 	}
 	return ended.State, err
 }
@@ -193,15 +195,17 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 }
 
 // ended logs and counts the end of an attempt. reason is the error of its outcome.
-func (s *Service) ended(e driver.Ended, l *driver.Lease, kind driver.EndKind, reason string) {
+func (s *Service) ended(ctx context.Context, e driver.Ended, l *driver.Lease, kind driver.EndKind, reason string) {
 	t, took := e.Task, time.Duration(0)
 	if t.Started != nil {
 		took = max(0, time.Since(*t.Started))
 	}
-	s.log.Info("task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", e.State, "took", took.Round(time.Millisecond), "error", reason)
+	s.log.InfoContext(s.traced(ctx, t, l), "task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", e.State, "took", took.Round(time.Millisecond), "error", reason)
 	if kind != driver.EndFinished {
+		s.span(t, l, tasktrace.OutcomeLost, "the process of the task has died")
 		return // the store has counted the lost lease
 	}
+	s.span(t, l, string(e.State), reason)
 	s.opt.Meter.Count(outcomeEvents[e.State], t.Name, t.Queue)
 	s.opt.Stopwatch.Took(outcomeEvents[e.State], t.Name, took)
 	if s.opt.Artifacts != nil && e.State.Final() {
@@ -232,9 +236,11 @@ func (s *Service) release(ctx context.Context, e ReleaseEntry) (jobs.State, erro
 	if e.Delay > 0 {
 		ending.At = time.Now().Add(seconds(e.Delay))
 	}
-	ended, err := s.store.End(ctx, id.lease(), ending)
+	l := id.lease()
+	ended, err := s.store.End(ctx, l, ending)
 	if err == nil && !ended.Again {
-		s.log.Info("task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
+		s.span(ended.Task, l, tasktrace.OutcomeReleased, "")
+		s.log.InfoContext(s.traced(ctx, ended.Task, l), "task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
 	}
 	return ended.State, err
 }

@@ -26,6 +26,11 @@ type place struct {
 // newPlace opens a task store and starts processes, until the test ends.
 func newPlace(t *testing.T, processes int, o sqlite.Options) *place {
 	t.Helper()
+	return newPlaceWith(t, processes, o, workerapi.Options{})
+}
+
+func newPlaceWith(t *testing.T, processes int, o sqlite.Options, served workerapi.Options) *place {
+	t.Helper()
 	p := &place{path: filepath.Join(t.TempDir(), "jobs.db"), counts: new(meter.Counters)}
 	tasks, err := jobs.NewRegistry()
 	if err != nil {
@@ -38,7 +43,8 @@ func newPlace(t *testing.T, processes int, o sqlite.Options) *place {
 			t.Fatal(err)
 		}
 		client := &jobs.Client{Store: store, Tasks: tasks, Meter: p.counts}
-		s := workerapi.New(store, client, workerapi.Options{Meter: p.counts, DecodeTask: decodeName})
+		served.Meter, served.DecodeTask = p.counts, decodeName
+		s := workerapi.New(store, client, served)
 		client.Announced = s.Directory()
 		p.store, p.client, p.processes = store, client, append(p.processes, s)
 		ctx, cancel := context.WithCancel(context.Background())

@@ -50,7 +50,8 @@ type Leased struct {
 	// Timeout and SoftTimeout are time limits in seconds, from now; 0 is none.
 	Timeout     float64 `json:"timeout"`
 	SoftTimeout float64 `json:"soft_timeout"`
-	// Headers are those of the task, a JSON object, or null.
+	// Headers are those of the task, a JSON object, or null. With Options.TracerProvider, traceparent
+	// in them is the span of the attempt.
 	Headers json.RawMessage `json:"headers"`
 }
 
@@ -101,7 +102,7 @@ func (s *Service) Lease(ctx context.Context, r LeaseRequest) (LeaseResponse, err
 		return empty, nil
 	}
 	for _, l := range leases {
-		empty.Leases = append(empty.Leases, s.leased(c, l))
+		empty.Leases = append(empty.Leases, s.leased(ctx, c, l))
 	}
 	return empty, nil
 }
@@ -247,15 +248,16 @@ func (s *Service) acceptedElsewhere(ctx context.Context, t *jobs.Task) bool {
 }
 
 // leased returns a lease for the worker and counts the start of the attempt.
-func (s *Service) leased(c *contact, l *driver.Lease) Leased {
+func (s *Service) leased(ctx context.Context, c *contact, l *driver.Lease) Leased {
 	id := leaseID{session: l.Owner, attempt: l.Attempt, task: l.Task.ID}
 	if l.Task.Timeout > 0 && l.Task.Started != nil {
 		id.deadline = l.Task.Started.Add(l.Task.Timeout + overrun)
 	}
 	s.opt.Meter.Count(meter.EventStarted, l.Task.Name, l.Task.Queue)
-	s.log.Info("task started", "task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt, "queue", l.Task.Queue, "worker", l.Owner)
+	ctx = s.traced(ctx, l.Task, l)
+	s.log.InfoContext(ctx, "task started", "task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt, "queue", l.Task.Queue, "worker", l.Owner)
 	return Leased{
 		Lease: id.String(), Task: l.Task, Retries: len(l.Task.Failures),
-		Timeout: l.Task.Timeout.Seconds(), SoftTimeout: c.announcement.soft[l.Task.Name], Headers: l.Task.Headers,
+		Timeout: l.Task.Timeout.Seconds(), SoftTimeout: c.announcement.soft[l.Task.Name], Headers: s.headers(ctx, l.Task),
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
@@ -44,6 +46,10 @@ type Options struct {
 	Meter      meter.Meter     // default NoMeter
 	Stopwatch  meter.Stopwatch // default NoMeter
 	Logger     *slog.Logger    // default: no logging
+	// TracerProvider makes a span for each attempt when it ends. The worker gets the id of the
+	// span before that, in the headers of the task; only the provider of package app uses this
+	// id. Nil: no spans.
+	TracerProvider trace.TracerProvider
 }
 
 // Service serves the worker protocol on a task store. Its methods may be called from many

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	ps "github.com/galeserver/gale/app/internal/process"
+	"github.com/galeserver/gale/internal/tracing"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -33,6 +34,18 @@ type process struct {
 	work, artifacts string // folders of the command: working folder and $ARTIFACTS
 	env             []string
 	output          *output
+}
+
+// traceEnv returns the variables that hand the span of ctx to a program; none without a span.
+func traceEnv(ctx context.Context) (env []string) {
+	parent := tracing.ParentOf(ctx)
+	if parent.Span != "" {
+		env = append(env, tracing.EnvTraceparent+"="+parent.Span)
+	}
+	if parent.State != "" {
+		env = append(env, tracing.EnvTracestate+"="+parent.State)
+	}
+	return env
 }
 
 // run runs the program and returns its exit status. The error says why there is none: the

@@ -87,7 +87,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		return jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
 	p := process{
-		argv: argv, path: e.Path, work: filepath.Join(dir.Path, "work"), artifacts: dir.artifacts(), env: s.Env,
+		argv: argv, path: e.Path, work: filepath.Join(dir.Path, "work"), artifacts: dir.artifacts(), env: append(traceEnv(ctx), s.Env...),
 		output: newOutput(s.MaxOutput, job.Progress),
 	}
 	for _, d := range []string{p.work, p.artifacts} {

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/galeserver/gale/internal/tracing"
 )
 
 const (
@@ -90,7 +92,7 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 	)
 	return &Exporter{processor: p, provider: sdk.NewTracerProvider(
 		sdk.WithSampler(sdk.AlwaysRecord(sdk.ParentBased(sdk.TraceIDRatioBased(o.Rate)))),
-		sdk.WithResource(about), sdk.WithSpanProcessor(p),
+		sdk.WithResource(about), sdk.WithSpanProcessor(p), sdk.WithIDGenerator(tracing.IDs{}),
 	)}, nil
 }
 

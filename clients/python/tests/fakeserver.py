@@ -66,6 +66,7 @@ class FakeServer:
         self.files, self.uploads, self.channels = {}, {}, {}
         self.busy = queue.Queue()  # statuses with which the next requests are refused
         self.requests = []
+        self.traces = []  # path, traceparent and tracestate of each request
         self.cut = lambda path: False
         self.draining = False
         server = self
@@ -337,6 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
         fake, url = self.fake, urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(url.path), dict(urllib.parse.parse_qsl(url.query))
         fake.requests.append((self.command, self.path))
+        fake.traces.append((path, self.headers.get("traceparent"), self.headers.get("tracestate")))
         if not fake.busy.empty():
             self.body()
             self.respond(fake.busy.get(), {"code": 503, "reason": "busy"}, [("Retry-After", "0")])

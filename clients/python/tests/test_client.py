@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 import gale
 from gale.task import format_time, parse_time, task_body
@@ -119,6 +120,23 @@ class ConnectionTest(ClientCase):
             self.client.get("x")
         with self.assertRaises(gale.NotFound):
             self.impatient(self.server.url, "secret").get("x")
+
+    def test_trace(self):
+        """Requests carry the trace of the environment if it is valid."""
+        parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+        for env, want in (
+            ({}, (None, None)),
+            ({"TRACEPARENT": parent}, (parent, None)),
+            ({"TRACEPARENT": parent, "TRACESTATE": "v=1"}, (parent, "v=1")),
+            ({"TRACEPARENT": parent, "TRACESTATE": "v=1\r\nX: y"}, (parent, None)),
+            ({"TRACESTATE": "v=1"}, (None, None)),
+            ({"TRACEPARENT": "ff" + parent[2:]}, (None, None)),
+            ({"TRACEPARENT": "00-" + "0" * 32 + "-" + "b" * 16 + "-01"}, (None, None)),
+            ({"TRACEPARENT": parent + "\r\nX: y"}, (None, None)),
+        ):
+            with self.subTest(env=env), unittest.mock.patch.dict(os.environ, env):
+                self.client.enqueue("t", wait_for_worker=True)
+                self.assertEqual(self.server.traces[-1], ("/tasks", *want))
 
     def test_threads(self):
         threads = [threading.Thread(target=lambda i=i: self.client.enqueue("t", [i], wait_for_worker=True)) for i in range(20)]

@@ -47,6 +47,20 @@ class WorkTest(WorkerCase):
         refused = self.run_task("refused_artifact")
         self.assertEqual((refused.state, refused.error), ("failed", "artifact refused.bin: too large"))
 
+    def test_trace(self):
+        """A task knows the span of its attempt, and its requests belong to it."""
+        parent, other = ("00-" + digit * 32 + "-" + digit * 16 + "-01" for digit in "ab")
+        self.worker("-c", "1", TRACEPARENT=other)
+        task = self.run_task("trace", id="traced", headers={"traceparent": parent, "tracestate": "a=1"})
+        self.assertEqual(task.result, [parent, parent, parent], task.error)
+        of_tasks = [t for t in self.server.traces if t[0] == "/tasks"]
+        self.assertEqual(of_tasks[-1], ("/tasks", parent, "a=1"))
+        # The next task of the same process has no trace, and a wrong one is not passed on.
+        self.assertEqual(self.run_task("trace", id="untraced").result, [None, None, ""])
+        self.assertEqual(self.run_task("trace", id="wrong", headers={"traceparent": "x"}).result, ["x", None, ""])
+        of_tasks = [t[1] for t in self.server.traces if t[0] == "/tasks"]
+        self.assertEqual(of_tasks.count(parent), 1)
+
     def test_spawn(self):
         self.worker("-c", "1", "-P", "spawn")
         self.assertEqual(self.run_task("add", 1).result, 3)

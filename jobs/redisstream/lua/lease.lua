@@ -31,7 +31,7 @@ end
 -- LEASED are the fields that a worker gets, in the order of the variable leased in lease.go.
 -- They are read once only, because passing a value between Redis and Lua takes time.
 local LEASED = { 'name', 'state', 'run_at', 'attempts', 'version', 'created', 'args', 'timeout', 'retries', 'sig',
-  'group', 'failures', 'error', 'result', 'artifacts', 'kwargs', 'headers' }
+  'group', 'failures', 'error', 'result', 'artifacts', 'kwargs', 'headers', 'lost' }
 local function read(id) return redis.call('HMGET', base .. 'task:' .. id, unpack(LEASED)) end
 
 -- start leases a task; t are its present values.

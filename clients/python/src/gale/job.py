@@ -15,6 +15,8 @@ class Job:
     """One attempt at a task, handed to its function. Its methods may be called by any thread.
 
     id, name, queue, args, kwargs are those of the task; headers are those of POST /tasks.
+    With tracing on, headers["traceparent"] is the span of this attempt, and the environment
+    variable TRACEPARENT too. Requests of a Client in the task pass it on.
     retries counts the attempts that failed before, not those that were lost with a process.
     timeout and soft_timeout are in seconds, 0 is none. raw is the task object.
     """

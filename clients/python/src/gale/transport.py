@@ -11,6 +11,7 @@ import time
 import urllib.parse
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
+from . import _trace
 from .errors import ConnectionLost, GaleError, ResponseError, response_error
 
 Body = Union[None, bytes, Iterable[bytes]]
@@ -222,12 +223,13 @@ class Transport:
 
         repeat permits to repeat it after a lost connection or status 502, 503 or 504. Without it
         a request is repeated only if it cannot have been sent. timeout is the longest silence of
-        the server in seconds. A status above 299 raises ResponseError.
+        the server in seconds. A status above 299 raises ResponseError. The request belongs to the
+        trace in the environment variable TRACEPARENT, if there is one.
         """
         if query:
             given = {k: v for k, v in query.items() if v is not None}
             path += "?" + urllib.parse.urlencode(given, doseq=True) if given else ""
-        all_headers = self.headers(headers)
+        all_headers = self.headers({**_trace.fields(), **(headers or {})})
         limit = time.monotonic() + (self.retry_time if retry_time is None else retry_time)
         repeat = repeat and (body is None or isinstance(body, bytes))
         delay, fresh = 0.1, not repeat

@@ -11,7 +11,7 @@ import time
 import traceback
 from typing import Any, Dict, Mapping, Set
 
-from .. import errors
+from .. import _trace, errors
 from ..job import Channel, Job
 from . import frames, system
 from .load import Application
@@ -61,7 +61,8 @@ class Runner(Channel):
                 handler = self._app.handler(job.name)
                 if handler is None:
                     raise errors.Fail(f"this worker has no task {job.name}")
-                result = handler(job)
+                with _trace.of_attempt(job.headers):
+                    result = handler(job)
             finally:
                 self._lease = ""
             outcome = self._success(result, job)

@@ -1,0 +1,12 @@
+//go:build e2e
+
+package trace_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/galeserver/gale/test/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
