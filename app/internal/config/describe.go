@@ -29,7 +29,8 @@ func Verbs() []Verb {
 		{
 			Name: "tasks", Summary: "list, start, cancel and retry tasks", Flags: true,
 			Synopsis: []string{
-				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
+				"tasks list [-follow] [flags]",
+				"tasks show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
 				"tasks run NAME [ARGS] [flags] [-- ARGS]",
 				"tasks queues [pause NAME|resume NAME] [flags]",
 				"tasks purge [-state STATES] [-task NAME] [-queue NAME] [-yes] [flags]",
