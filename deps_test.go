@@ -72,6 +72,7 @@ var floors = map[string]int{
 	"app/internal/process":    20,
 	"app/internal/program":    23,
 	"app/internal/command":    25,
+	"app/internal/top":        25,
 	"app/internal/uploadhook": 25,
 	"app/internal/watch":      25,
 	"app/internal/place":      25,

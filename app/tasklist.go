@@ -91,13 +91,18 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 	if r.opt.Broker == config.SQLite {
 		if _, err := os.Stat(taskFile(r.opt.Config)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", r.opt.Data)
+			return noStore(r.opt.Config)
 		}
 	}
 	log := newLogger(r.opt.Config, e.stderr)
 	redisdb.SetLogger(log)
 	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, log)
 	return err
+}
+
+// noStore is the error of commands that do not create a task store.
+func noStore(c config.Config) error {
+	return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", c.Data)
 }
 
 // list lists the tasks that match the flags.
