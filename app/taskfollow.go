@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -222,7 +223,7 @@ func (r *tasksRun) followUntil(ctx context.Context, q jobs.Query) error {
 // printPresent prints the tasks that a query selects now, up to -limit, the newest last.
 func (r *tasksRun) printPresent(ctx context.Context, q jobs.Query, f *follower) error {
 	if !r.opt.JSON {
-		if _, err := fmt.Fprintf(r.out, followLine, "CHANGED", "STATE", "ID", "TASK", "QUEUE", "ATTEMPTS", "ERROR"); err != nil {
+		if err := r.printColumns("CHANGED", "STATE", "ID", "TASK", "QUEUE", "ATTEMPTS", "ERROR"); err != nil {
 			return err
 		}
 	}
@@ -245,14 +246,19 @@ func (r *tasksRun) printPresent(ctx context.Context, q jobs.Query, f *follower) 
 
 // followLine is the format of a line of "tasks list -follow". A stream of lines has no
 // columns that fit all of them.
-const followLine = "%-20v  %-9v  %-26v  %-20v  %-10v  %8v  %v\n"
+const followLine = "%-20v  %-9v  %-33v  %-20v  %-10v  %8v  %v"
 
 // printChange prints one line, in one write.
 func (r *tasksRun) printChange(t *jobs.Task) error {
 	if r.opt.JSON {
 		return json.NewEncoder(r.out).Encode(t)
 	}
-	_, err := fmt.Fprintf(r.out, followLine, changedAt(t).UTC().Format(time.RFC3339), t.State, t.ID, t.Name, t.Queue, t.Attempts, oneLine(t.Error))
+	return r.printColumns(changedAt(t).UTC().Format(time.RFC3339), t.State, t.ID, t.Name, t.Queue, t.Attempts, oneLine(t.Error))
+}
+
+// printColumns prints a line in the format followLine, without spaces at its end.
+func (r *tasksRun) printColumns(values ...any) error {
+	_, err := fmt.Fprintln(r.out, strings.TrimRight(fmt.Sprintf(followLine, values...), " "))
 	return err
 }
 

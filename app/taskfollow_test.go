@@ -167,7 +167,7 @@ func TestFollow(t *testing.T) {
 		if want := []string{"ID", "first", "second", "third"}; !slices.Equal(ids, want) {
 			t.Errorf("%q, want %q", out.String(), want)
 		}
-		if !strings.Contains(out.String(), "2026-01-02T12:00:01Z  failed     first                       say") || !strings.Contains(out.String(), "a b\n") {
+		if !strings.Contains(out.String(), "2026-01-02T12:00:01Z  failed     first                              say") || !strings.Contains(out.String(), "a b\n") {
 			t.Errorf("%q", out.String())
 		}
 		if want := "server: task store is unavailable: gone; trying again\nserver: the task store is available again\n"; errs.String() != want {
