@@ -18,6 +18,8 @@ const (
 	readTimeout = 10 * time.Second
 	// shownTasks is the number of tasks that are read and that a filter searches.
 	shownTasks = 200
+	// serveRole is the role of the slots that have requests.
+	serveRole = "serve"
 )
 
 // update is what a reader has found.
@@ -85,6 +87,9 @@ func (a *adminReader) read(ctx context.Context) (s status, rates map[string]figu
 	rates = map[string]figures{}
 	for _, slot := range s.Slots {
 		d := now.at.Sub(a.last.at)
+		if _, counted := now.requests[slot.Slot]; slot.Role == serveRole && now.requests != nil && !counted {
+			now.requests[slot.Slot] = 0 // the counter appears with the first request
+		}
 		rates[slot.Slot] = figures{rate(a.last.requests, now.requests, slot.Slot, d), rate(a.last.cpu, now.cpu, slot.Slot, d)}
 	}
 	a.last = now

@@ -1,7 +1,9 @@
 package top
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -222,5 +224,29 @@ func TestRates(t *testing.T) {
 	}
 	if _, err := parseSample([]byte("<html>"), noon); err == nil {
 		t.Error("HTML was accepted")
+	}
+}
+
+// A serving slot without a request has the rate 0; without metrics, no rate is known.
+func TestRatesOfIdleSlots(t *testing.T) {
+	broken := false
+	a := newAdminReader(Options{Address: "a", Admin: func(_ context.Context, page string) (int, []byte, error) {
+		switch {
+		case page == "/status":
+			return http.StatusOK, []byte(`{"slots":[{"slot":"serve.0","role":"serve"},{"slot":"worker.0","role":"worker"}]}`), nil
+		case broken:
+			return http.StatusServiceUnavailable, nil, nil
+		}
+		return http.StatusOK, nil, nil
+	}})
+	for _, c := range []struct {
+		broken bool
+		want   float64
+	}{{false, -1}, {false, 0}, {true, -1}, {false, -1}, {false, 0}} {
+		broken = c.broken
+		_, rates, err := a.read(t.Context())
+		if err != nil || rates["serve.0"].requests != c.want || rates["worker.0"].requests != -1 {
+			t.Errorf("%v, %v; want %v", rates, err, c.want)
+		}
 	}
 }
