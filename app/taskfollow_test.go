@@ -182,12 +182,12 @@ func TestOutputClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Close() //nolint:errcheck // nothing was written
+	defer writer.Close()
 	file, err := os.Create(t.TempDir() + "/file")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	if outputClosed(writer) || outputClosed(file) || outputClosed(new(strings.Builder)) {
 		t.Error("open, but reported as closed")
 	}
