@@ -169,14 +169,14 @@ func taskRow(t *jobs.Task, now time.Time) row {
 	tints := map[jobs.State]tint{
 		jobs.StateSuccess: tintGood, jobs.StateRunning: tintBusy, jobs.StateRetrying: tintBusy, jobs.StateFailed: tintBad, jobs.StateDead: tintBad,
 	}
-	detail := fmt.Sprintf("%s, attempt %d", t.ID, t.Attempts)
+	detail := []string{t.ID, fmt.Sprintf("attempt %d", t.Attempts)}
 	for _, part := range []string{t.Worker, t.Note, t.Error} {
 		if part != "" {
-			detail += ", " + part
+			detail = append(detail, part)
 		}
 	}
 	return row{t.ID, []span{
 		{t.ID, tintPlain}, {t.Name, tintPlain}, {t.Queue, tintPlain}, {string(t.State), tints[t.State]},
 		{fmt.Sprintf("%d%%", t.Progress), tintPlain}, {age(now.Sub(t.Created)), tintPlain},
-	}, detail}
+	}, strings.Join(detail, ", ")}
 }
