@@ -95,6 +95,7 @@ var floors = map[string]int{
 	"app/internal/reference":   50,
 	"app/internal/dist":        50,
 	"app/internal/otlp":        20,
+	"app/internal/top":         25,
 
 	"": 40, // main.go
 

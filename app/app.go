@@ -106,6 +106,8 @@ func dispatch(ctx context.Context, verb string, e env) error {
 		return check(e)
 	case "status":
 		return status(ctx, e)
+	case "top":
+		return topCommand(ctx, e)
 	case "tasks":
 		return tasksCommand(ctx, e)
 	case "reload", "stop", "scale":

@@ -74,6 +74,9 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 	if r.opt, err = config.LoadTasks(e.program, flags, e.environ, verb.file); err != nil {
 		return err
 	}
+	if r.opt.Follow && e.args[0] != "list" {
+		return usageError(e.app.command() + " tasks " + e.args[0] + ": -follow: only tasks list has this flag")
+	}
 	if verb.noStore {
 		return verb.run(r, ctx)
 	}
@@ -88,13 +91,18 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 	if r.opt.Broker == config.SQLite {
 		if _, err := os.Stat(taskFile(r.opt.Config)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", r.opt.Data)
+			return noStore(r.opt.Config)
 		}
 	}
 	log := newLogger(r.opt.Config, e.stderr)
 	redisdb.SetLogger(log)
 	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, log)
 	return err
+}
+
+// noStore is the error of commands that do not create a task store.
+func noStore(c config.Config) error {
+	return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", c.Data)
 }
 
 // list lists the tasks that match the flags.
@@ -107,6 +115,9 @@ func (r *tasksRun) list(ctx context.Context) error {
 		q.State = f.States[0]
 	default:
 		return usageError(r.app.command() + " tasks list: -state: more than one state")
+	}
+	if r.opt.Follow {
+		return r.follow(ctx, q)
 	}
 	return r.pages(ctx, q)
 }
@@ -122,6 +133,19 @@ func (r *tasksRun) pages(ctx context.Context, q jobs.Query) error {
 	if !r.opt.JSON {
 		_, _ = fmt.Fprintln(w, "ID\tTASK\tQUEUE\tSTATE\tPROGRESS\tATTEMPTS\tCREATED\tERROR")
 	}
+	err := r.eachTask(ctx, q, func(t *jobs.Task) error {
+		if r.opt.JSON {
+			return json.NewEncoder(r.out).Encode(t)
+		}
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", t.ID, t.Name, t.Queue, t.State, t.Progress, t.Attempts,
+			t.Created.Format(time.RFC3339), oneLine(t.Error))
+		return err
+	})
+	return errors.Join(err, w.Flush())
+}
+
+// eachTask calls print for the tasks that a query selects, the newest first, up to -limit.
+func (r *tasksRun) eachTask(ctx context.Context, q jobs.Query, print func(*jobs.Task) error) error {
 	for left := r.opt.Query.Limit; left > 0; {
 		q.Limit = min(left, jobs.MaxPage)
 		p, err := r.store.List(ctx, q)
@@ -129,21 +153,16 @@ func (r *tasksRun) pages(ctx context.Context, q jobs.Query) error {
 			return err
 		}
 		for _, t := range p.Tasks {
-			if r.opt.JSON {
-				if err := json.NewEncoder(r.out).Encode(t); err != nil {
-					return err
-				}
-				continue
+			if err := print(t); err != nil {
+				return err
 			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", t.ID, t.Name, t.Queue, t.State, t.Progress, t.Attempts,
-				t.Created.Format(time.RFC3339), oneLine(t.Error))
 		}
 		left -= len(p.Tasks)
 		if q.Before = p.Next; p.Next == 0 {
 			break
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
 // oneLine replaces control characters with spaces and cuts s, so that it fits into a

@@ -184,6 +184,7 @@ func helpOf(t *testing.T) string {
 	t.Helper()
 	var help strings.Builder
 	for _, verb := range []string{"serve", "worker", "status", "reload", "tasks", "backup", "debug"} {
+	for _, verb := range []string{"serve", "worker", "status", "top", "reload", "tasks", "backup"} {
 		out, err := exec.Command(harness.Binary(), "help", verb).Output()
 		if err != nil {
 			t.Fatal(err)

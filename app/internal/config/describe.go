@@ -23,13 +23,15 @@ func Verbs() []Verb {
 		{Name: "worker", Synopsis: []string{"worker [flags]"}, Summary: "run task workers only", Flags: true},
 		{Name: "check", Synopsis: []string{"check [flags]"}, Summary: "validate flags and files, and report every fault", Flags: true},
 		{Name: "status", Synopsis: []string{"status [flags]"}, Summary: "print the state of each slot of a running server", Flags: true},
+		{Name: "top", Synopsis: []string{"top [flags]"}, Summary: "show slots, queues and tasks live in the terminal, with keys to change them", Flags: true},
 		{Name: "reload", Synopsis: []string{"reload [flags]"}, Summary: "reload a running server as HUP does, and wait for the outcome", Flags: true},
 		{Name: "stop", Synopsis: []string{"stop [flags]"}, Summary: "stop a running server as TERM does, and wait for its end", Flags: true},
 		{Name: "scale", Synopsis: []string{"scale ROLE=NUMBER … [flags]"}, Summary: "set the number of slots, as in serve=4 worker=2, until the next reload", Flags: true},
 		{
 			Name: "tasks", Summary: "list, start, cancel and retry tasks", Flags: true,
 			Synopsis: []string{
-				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
+				"tasks list [-follow] [flags]",
+				"tasks show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
 				"tasks run NAME [ARGS] [flags] [-- ARGS]",
 				"tasks queues [pause NAME|resume NAME] [flags]",
 				"tasks purge [-state STATES] [-task NAME] [-queue NAME] [-yes] [flags]",
@@ -43,8 +45,8 @@ func Verbs() []Verb {
 		},
 		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Synopsis: []string{"help [serve|worker|status|reload|stop|scale|tasks|backup|debug]"}, Summary: "print all commands, and the flags of one",
-			Arguments: []string{"serve", "worker", "status", "reload", "stop", "scale", "tasks", "backup", "debug"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|top|reload|stop|scale|tasks|backup|debug]"}, Summary: "print all commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "top", "reload", "stop", "scale", "tasks", "backup", "debug"},
 		},
 	}
 }
@@ -89,6 +91,8 @@ func (p *Program) declare(command Command) *flags {
 	switch command {
 	case Status:
 		return defineStatus(p, new(StatusOptions))
+	case Top:
+		return defineTop(p, new(TopOptions))
 	case Tasks:
 		return defineTasks(p, new(TasksOptions))
 	case Reload, Stop, Scale:

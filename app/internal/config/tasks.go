@@ -18,6 +18,7 @@ type TasksOptions struct {
 	Config        // only Data, Redis, Broker, TasksFile, Commands, Path, LogFormat and LogLevel are set
 	Query  Filter // tasks to list or purge
 	JSON   bool
+	Follow bool   // list the tasks, then each change
 	Yes    bool   // purge without confirmation
 	Kwargs string // arguments of run by name, a JSON object, or empty
 }
@@ -92,11 +93,12 @@ func defineTasks(p *Program, o *TasksOptions) *flags {
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; flags of other commands in it are ignored")
-	f.commandLineOnly = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
+	f.commandLineOnly = []string{"state", "task", "queue", "limit", "follow", "json", "yes", "kwargs"}
 	f.set.Var(states{&o.Query.States}, "state", "list: only tasks in this `state`, one of "+jobs.StateNames()+";\npurge: the states of the tasks to purge, comma-separated (default scheduled,queued,retrying)")
 	f.set.StringVar(&o.Query.Task, "task", "", "list, dead and purge: only tasks with this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list, dead and purge: only tasks of this `queue`; run: queue of the new task")
 	f.set.IntVar(&o.Query.Limit, "limit", jobs.Query{}.PageSize(), "maximum `number` of tasks to list, newest first")
+	f.set.BoolVar(&o.Follow, "follow", false, "list: print the tasks, then one line for each change of a task's state, until interrupted")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON; list and dead print one object per line")
 	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: the task's arguments by name, as a JSON `object`")
 	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask for confirmation")
