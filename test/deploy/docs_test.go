@@ -183,8 +183,7 @@ func checkBlocks(t *testing.T, path, page string) {
 func helpOf(t *testing.T) string {
 	t.Helper()
 	var help strings.Builder
-	for _, verb := range []string{"serve", "worker", "status", "reload", "tasks", "backup", "debug"} {
-	for _, verb := range []string{"serve", "worker", "status", "top", "reload", "tasks", "backup"} {
+	for _, verb := range []string{"serve", "worker", "status", "top", "reload", "tasks", "backup", "debug"} {
 		out, err := exec.Command(harness.Binary(), "help", verb).Output()
 		if err != nil {
 			t.Fatal(err)
