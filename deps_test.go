@@ -78,6 +78,7 @@ var floors = map[string]int{
 	"app/internal/filewatch":  20,
 	"app/internal/access":     25,
 	"app/internal/backup":     25,
+	"app/internal/history":    25,
 	"app/internal/console":    27, // app/internal/routes imports it
 	"app/internal/openapi":    25,
 	"app/internal/config":     28,

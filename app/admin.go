@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/history"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/prefork"
 )
@@ -39,6 +40,7 @@ type admin struct {
 
 	collector *metrics.Collector
 	queues    *metrics.Queues
+	history   *history.History // nil if the endpoint is off
 }
 
 // statusResponse is the body of GET /status.
@@ -56,9 +58,10 @@ type statusResponse struct {
 }
 
 // listenAdmin opens the admin endpoint on the address of -admin: host:port or
-// unix:/path. If the address is empty, the endpoint is off.
-func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
+// unix:/path. If the address is empty, the endpoint is off. h is the history, which runs with
+// the endpoint.
+func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, h *history.History, log *slog.Logger) (*admin, error) {
+	a := &admin{master: m, version: version, log: log, history: h, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
 	a.collector = metrics.NewCollector(m.Stats, a.queues, version)
 	address := c.Admin
 	if address == "" {
@@ -82,6 +85,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /metrics", a.metrics)
+	mux.HandleFunc("GET /history", a.getHistory)
 	a.handleControl(mux, mayControl(c))
 	mux.Handle("/debug/pprof/{slot}/{profile...}", newProfiler(m, c, log))
 	a.server = http.Server{
@@ -112,7 +116,8 @@ func (a *admin) serve() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var background errgroup.Group
-	background.Go(func() error { return a.queues.Run(ctx) }) // ends after Serve
+	background.Go(func() error { return a.queues.Run(ctx) })                      // ends after Serve
+	background.Go(func() error { return a.history.Run(ctx, a.collector.Totals) }) // ends after Serve
 	err := a.server.Serve(a.ln)
 	cancel()
 	if closeErr := background.Wait(); closeErr != nil {

@@ -42,7 +42,7 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // -pool-queue 0 is no queue; pool's 0 is its default
-	counters := newCounters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	counters := newCounters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, waitingReader(child.Slot(), c))
 	figures := metrics.NewRegistry(counters)
 	defer startReporting(child, c, figures, log)() // runs last, with the final counts
 	decisions := newDecider(&a, c, blocking, counters.Uploads.Refused, log)
@@ -96,7 +96,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
+	err = runServer(ctx, child, log, srv, d, []runFunc{readWaiting(counters.Waiting, s.store), s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
 }
@@ -155,10 +155,10 @@ func uploadOptions(c config.Config, starter *routes.UploadStarter, decisions *de
 }
 
 // newCounters returns the counters of a serving process.
-func newCounters(pools map[string]*pool.Pool) metrics.Sources {
+func newCounters(pools map[string]*pool.Pool, waiting *metrics.Waiting) metrics.Sources {
 	return metrics.Sources{
 		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
-		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters),
+		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters), Waiting: waiting,
 	}
 }
 

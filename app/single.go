@@ -82,7 +82,11 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 		return err
 	}
 	s := newSingle(e, c, ln.(*net.TCPListener), log)
-	admin, err := listenAdmin(ctx, c, s, version(e.app), log)
+	h := newHistory(config.Serve, c, log)
+	if h != nil {
+		h.Restore(nil)
+	}
+	admin, err := listenAdmin(ctx, c, s, version(e.app), h, log)
 	if err != nil {
 		return err
 	}

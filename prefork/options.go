@@ -97,6 +97,11 @@ type Options struct {
 	// calls MergeReports, so it must be quick. Default: the reports of processes that
 	// have exited are dropped.
 	MergeReports func(merged, last []byte) []byte
+	// AppState returns the state of the application in the master, which the next program
+	// of this process gets from Master.AppState after a reload. The goroutine of Run calls
+	// it, at most twice for each reload, so it must be quick. The
+	// state should be small, at most 1 MiB. Default: none.
+	AppState func() []byte
 	// Logger gets a record for every change of a slot. Default: no log.
 	Logger *slog.Logger
 }

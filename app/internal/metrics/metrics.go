@@ -56,6 +56,8 @@ type Sources struct {
 	Program *Program
 	// Celery counts the messages of Celery clients.
 	Celery *celery.Counters
+	// Waiting reads the number of waiting tasks.
+	Waiting *Waiting
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -89,6 +91,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Celery != nil {
 		r.MustRegister(celeryCollector{s.Celery})
+	}
+	if s.Waiting != nil {
+		r.MustRegister(s.Waiting)
 	}
 	return r
 }
