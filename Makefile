@@ -23,6 +23,8 @@ CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/pyt
 # needs cgo.
 export CGO_ENABLED = 0
 race: export CGO_ENABLED = 1
+# The same flags for all builds: go build compiles each package once for all of them.
+export GOFLAGS ?= -trimpath
 
 # Folders of `make install`, all below DESTDIR.
 DESTDIR   ?=

@@ -23,7 +23,7 @@ func acquire(t *testing.T, l *Locks, name string) *Lock {
 	return k
 }
 
-// A lock has one holder. One who waits makes the holder release it.
+// A lock has one holder. A waiting Acquire makes the holder release it.
 func TestTakeover(t *testing.T) {
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		a := New(sharedtest.Open(t, address), "test", Options{TTL: time.Hour, Renew: 10 * time.Millisecond})

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxWatches is the largest number of tasks whose end a bridge awaits at once. It looks
-	// at the others every few seconds.
+	// maxWatches is the largest number of tasks whose end a bridge awaits at once. It reads
+	// the state of further tasks every few seconds.
 	maxWatches = 2000
 	// scanStep is the number of entries that are read at once.
 	scanStep = 500

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ type EndKind string
 
 // Kinds of endings.
 const (
-	// EndFinished: the handler has returned. Ending.Outcome is its outcome.
+	// EndFinished: the handler has returned. Ending.Outcome returns its outcome.
 	EndFinished EndKind = "finished"
 	// EndLost: the process that ran the handler died. The task is due at once and counts
 	// one more lost lease. Other leases of the owner are not affected.
@@ -27,32 +28,43 @@ const (
 
 // Ending is the end of an attempt, for Remote.End.
 type Ending struct {
-	Kind    EndKind
-	Outcome Outcome   // for EndFinished
+	Kind EndKind
+	// Outcome returns the outcome, for EndFinished. It gets the task as it is before the
+	// end. It may run in a transaction of the store, so it must not wait. An error changes
+	// nothing; End returns it.
+	Outcome func(*jobs.Task) (Outcome, error)
 	At      time.Time // for EndReleased; zero or in the past: at once, at the task's old place
 }
 
-// Check returns an error if Kind is unknown, or if it is EndFinished and Outcome.Check
-// returns one. Every Store calls it.
+// Check returns an error if Kind is unknown, or if it is EndFinished without Outcome. Every
+// Store calls it.
 func (e Ending) Check() error {
-	switch e.Kind {
-	case EndFinished:
-		return e.Outcome.Check()
-	case EndLost, EndReleased:
+	switch {
+	case e.Kind == EndFinished && e.Outcome == nil:
+		return errors.New("the ending has no outcome")
+	case e.Kind == EndFinished, e.Kind == EndLost, e.Kind == EndReleased:
 		return nil
 	}
 	return fmt.Errorf("%q is not a kind of ending", e.Kind)
 }
 
+// Ended is the result of Remote.End.
+type Ended struct {
+	Task  *jobs.Task // as it was before the call
+	State jobs.State // the new state
+	Again bool       // an earlier call has ended the attempt; this one has changed nothing
+}
+
 // Remote has the methods for workers in other programs. Such a worker repeats a call if
 // the response is lost, so these methods recognize a repeated call.
 type Remote interface {
-	// End ends the attempt of a lease in one step and returns the new state of the task.
-	// The store remembers the newest MaxEnded leases of a task that were ended by End. If
-	// l is one of them, End changes nothing and returns the state that the first call
-	// returned, with again true. If l is not current otherwise, the error wraps
-	// jobs.ErrLeaseLost and nothing is changed.
-	End(ctx context.Context, l *Lease, e Ending) (state jobs.State, again bool, err error)
+	// End ends the attempt of a lease in one step. Of l.Task only the ID is used. The store
+	// remembers the newest MaxEnded leases of a task that were ended by End. If l is one of
+	// them, End changes nothing and returns the state that the first call returned, with
+	// Again true. If l is not current otherwise, the error wraps jobs.ErrLeaseLost and
+	// nothing is changed. If Outcome.Check returns an error, End returns it and changes
+	// nothing.
+	End(ctx context.Context, l *Lease, e Ending) (Ended, error)
 	// ReleaseOthers releases all leases of an owner except those in keep, as
 	// Leaser.Release does, and returns their number. It is for leases that the worker
 	// does not know, because the response with them was lost.

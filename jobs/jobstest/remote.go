@@ -25,14 +25,17 @@ var remoteChecks = []check{
 
 func end(t *testing.T, st driver.Store, l *driver.Lease, e driver.Ending, want jobs.State, wantAgain bool) {
 	t.Helper()
-	state, again, err := st.End(t.Context(), l, e)
-	if err != nil || state != want || again != wantAgain {
-		t.Fatalf("End %s of %s as %s: %q, %v, %v; want %q, %v", l.Owner, l.Task.ID, e.Kind, state, again, err, want, wantAgain)
+	ended, err := st.End(t.Context(), l, e)
+	if err != nil || ended.State != want || ended.Again != wantAgain {
+		t.Fatalf("End %s of %s as %s: %q, %v, %v; want %q, %v", l.Owner, l.Task.ID, e.Kind, ended.State, ended.Again, err, want, wantAgain)
+	}
+	if ended.Task == nil || ended.Task.ID != l.Task.ID {
+		t.Fatalf("End of %s returns %+v", l.Task.ID, ended.Task)
 	}
 }
 
 func finished(o driver.Outcome) driver.Ending {
-	return driver.Ending{Kind: driver.EndFinished, Outcome: o}
+	return driver.Ending{Kind: driver.EndFinished, Outcome: func(*jobs.Task) (driver.Outcome, error) { return o, nil }}
 }
 
 func (s *suite) endTwice(t *testing.T) {
@@ -75,7 +78,7 @@ func (s *suite) endRemembered(t *testing.T) {
 	for _, l := range all[1:] {
 		end(t, other, l, finished(driver.Outcome{State: jobs.StateSuccess}), jobs.StateQueued, true)
 	}
-	_, _, err := st.End(t.Context(), all[0], finished(driver.Outcome{State: jobs.StateSuccess}))
+	_, err := st.End(t.Context(), all[0], finished(driver.Outcome{State: jobs.StateSuccess}))
 	wantError(t, "End with the oldest lease", err, jobs.ErrLeaseLost)
 	wantSame(t, st, before)
 	end(t, st, last, finished(driver.Outcome{State: jobs.StateSuccess}), jobs.StateSuccess, false)
@@ -102,7 +105,7 @@ func (s *suite) endLost(t *testing.T) {
 		}
 		before := get(t, st, id)
 		for _, e := range []driver.Ending{finished(driver.Outcome{State: jobs.StateSuccess}), {Kind: driver.EndLost}, {Kind: driver.EndReleased}} {
-			_, _, err := st.End(t.Context(), l, e)
+			_, err := st.End(t.Context(), l, e)
 			wantError(t, id+", "+string(e.Kind), err, jobs.ErrLeaseLost)
 		}
 		wantSame(t, st, before)
@@ -111,7 +114,7 @@ func (s *suite) endLost(t *testing.T) {
 		}
 	}
 	gone := &driver.Lease{Task: &jobs.Task{ID: "never"}, Owner: "w", Attempt: 1}
-	_, _, err := st.End(t.Context(), gone, driver.Ending{Kind: driver.EndLost})
+	_, err := st.End(t.Context(), gone, driver.Ending{Kind: driver.EndLost})
 	wantError(t, "End of a task that does not exist", err, jobs.ErrLeaseLost)
 }
 
@@ -127,10 +130,10 @@ func (s *suite) endOnce(t *testing.T) {
 	replies := make(chan reply, callers)
 	for i := range callers {
 		go func() { // ends with End; the reply is received below
-			_, again, err := handles[i%2].End(t.Context(), l, finished(driver.Outcome{
+			ended, err := handles[i%2].End(t.Context(), l, finished(driver.Outcome{
 				State: jobs.StateSuccess, Next: []jobs.NewTask{{ID: fmt.Sprint("next-", i), Name: "next"}},
 			}))
-			replies <- reply{again, err}
+			replies <- reply{ended.Again, err}
 		}()
 	}
 	first := 0
@@ -193,8 +196,8 @@ func (s *suite) endReleased(t *testing.T) {
 	enqueue(t, st, task("a"))
 	first, at := leaseOne(t, st, "w"), time.Now().Add(2*shortly)
 	// On a busy machine the time may have come already.
-	if state, _, err := st.End(t.Context(), first, driver.Ending{Kind: driver.EndReleased, At: at}); err != nil || state != jobs.StateScheduled && state != jobs.StateQueued {
-		t.Fatalf("End: %s, %v", state, err)
+	if ended, err := st.End(t.Context(), first, driver.Ending{Kind: driver.EndReleased, At: at}); err != nil || ended.State != jobs.StateScheduled && ended.State != jobs.StateQueued {
+		t.Fatalf("End: %s, %v", ended.State, err)
 	}
 	l := leaseOne(t, st, "w")
 	wantNotBefore(t, l, at)
@@ -216,7 +219,7 @@ func (s *suite) endInvalid(t *testing.T) {
 	l := leaseOne(t, st, "w")
 	before := get(t, st, "a")
 	for _, e := range []driver.Ending{{}, {Kind: "stopped"}, finished(driver.Outcome{State: jobs.StateQueued}), finished(driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`{`)})} {
-		if _, _, err := st.End(t.Context(), l, e); err == nil {
+		if _, err := st.End(t.Context(), l, e); err == nil {
 			t.Errorf("End accepted %+v", e)
 		}
 	}

@@ -2,6 +2,7 @@ package redisstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/galeserver/gale/jobs"
@@ -10,47 +11,66 @@ import (
 )
 
 // End implements driver.Remote.
-func (s *Store) End(ctx context.Context, l *driver.Lease, e driver.Ending) (jobs.State, bool, error) {
-	state, again, err := s.end(ctx, l, e)
+func (s *Store) End(ctx context.Context, l *driver.Lease, e driver.Ending) (driver.Ended, error) {
+	ended, err := s.end(ctx, l, e)
 	if err != nil {
-		return "", false, fmt.Errorf("end attempt at task %s: %w", l.Task.ID, err)
+		return driver.Ended{}, fmt.Errorf("end attempt at task %s: %w", l.Task.ID, err)
 	}
-	return state, again, nil
+	return ended, nil
 }
 
-func (s *Store) end(ctx context.Context, l *driver.Lease, e driver.Ending) (state jobs.State, again bool, err error) {
+func (s *Store) end(ctx context.Context, l *driver.Lease, e driver.Ending) (driver.Ended, error) {
 	if err := e.Check(); err != nil {
-		return "", false, err
+		return driver.Ended{}, err
 	}
-	args := []any{string(e.Kind), micro(e.At), driver.MaxEnded, string(e.Outcome.State)}
+	t, err := s.Get(ctx, l.Task.ID)
+	if errors.Is(err, jobs.ErrNotFound) {
+		err = jobs.ErrLeaseLost
+	}
+	if err != nil {
+		return driver.Ended{}, err
+	}
+	// While the lease is current, nothing that the outcome depends on changes. If it is not,
+	// the script does not use the outcome.
+	args := []any{string(e.Kind), micro(e.At), driver.MaxEnded}
 	if e.Kind == driver.EndFinished {
-		values, err := outcomeArgs(l, e.Outcome)
+		o, err := e.Outcome(t)
 		if err != nil {
-			return "", false, err
+			return driver.Ended{}, err
 		}
-		args = append(args, values...)
+		values, err := outcomeArgs(l, o)
+		if err != nil {
+			return driver.Ended{}, err
+		}
+		args = append(append(args, string(o.State)), values...)
 	} else {
-		args = append(args, fence(l)...)
+		args = append(append(args, ""), fence(l)...)
 	}
 	reply, err := s.call(ctx, endScript, args...)
 	if err != nil {
-		return "", false, err
+		return driver.Ended{}, err
 	}
 	if len(reply) != 2 {
-		return "", false, errReply
+		return driver.Ended{}, errReply
 	}
 	text, _ := reply[0].(string)
-	if state, again = jobs.State(text), reply[1] == int64(1); state == "" {
-		return "", false, jobs.ErrLeaseLost
+	ended := driver.Ended{Task: t, State: jobs.State(text), Again: reply[1] == int64(1)}
+	if ended.State == "" {
+		return driver.Ended{}, jobs.ErrLeaseLost
 	}
-	if e.Kind == driver.EndLost && !again {
-		s.opts.Meter.Count(meter.EventRedelivered, l.Task.Name, l.Task.Queue)
-		if state == jobs.StateDead {
-			s.opts.Meter.Count(meter.EventDead, l.Task.Name, l.Task.Queue)
-			s.opts.Logger.Warn("task is a dead letter: its lease was lost too often", "id", l.Task.ID, "task", l.Task.Name, "queue", l.Task.Queue)
-		}
+	if e.Kind == driver.EndLost && !ended.Again {
+		s.countLost(t, ended.State)
 	}
-	return state, again, nil
+	return ended, nil
+}
+
+// countLost counts and logs that the lease of a task was lost.
+func (s *Store) countLost(t *jobs.Task, state jobs.State) {
+	s.opts.Meter.Count(meter.EventRedelivered, t.Name, t.Queue)
+	if state == jobs.StateDead {
+		s.opts.Meter.Count(meter.EventDead, t.Name, t.Queue)
+		s.opts.Logger.Warn("task is a dead letter: its lease was lost too often", "id", t.ID, "task", t.Name, "queue", t.Queue)
+	}
 }
 
 // ReleaseOthers implements driver.Remote.

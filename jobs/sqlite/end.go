@@ -12,50 +12,65 @@ import (
 )
 
 // End implements driver.Remote.
-func (s *Store) End(ctx context.Context, l *driver.Lease, e driver.Ending) (state jobs.State, again bool, err error) {
+func (s *Store) End(ctx context.Context, l *driver.Lease, e driver.Ending) (ended driver.Ended, err error) {
 	if err = e.Check(); err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
-			state, again, err = tx.end(ctx, l, e)
+			ended, err = tx.end(ctx, l, e)
 			return err
 		})
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("end attempt at task %s: %w", l.Task.ID, err)
+		return driver.Ended{}, fmt.Errorf("end attempt at task %s: %w", l.Task.ID, err)
 	}
-	return state, again, nil
+	return ended, nil
 }
 
-func (t *tx) end(ctx context.Context, l *driver.Lease, e driver.Ending) (state jobs.State, again bool, err error) {
+func (t *tx) end(ctx context.Context, l *driver.Lease, e driver.Ending) (driver.Ended, error) {
 	found, err := t.rowsOf(ctx, getTask, l.Task.ID)
 	if err != nil {
-		return "", false, err
+		return driver.Ended{}, err
 	}
 	if len(found) == 0 {
-		return "", false, jobs.ErrLeaseLost
+		return driver.Ended{}, jobs.ErrLeaseLost
 	}
 	r := found[0]
 	if state, again := driver.EndedState(r.task.Ended, l); again {
-		return state, true, nil
+		return driver.Ended{Task: &r.task, State: state, Again: true}, nil
 	}
 	if !l.Holds(&r.task) {
-		return "", false, jobs.ErrLeaseLost
+		return driver.Ended{}, jobs.ErrLeaseLost
 	}
-	if state, err = t.endHeld(ctx, r, l, e); err != nil {
-		return "", false, err
+	if e.Kind == driver.EndFinished {
+		return t.endFinished(ctx, r, l, e)
+	}
+	state, err := t.endUnfinished(ctx, r, l, e)
+	if err != nil {
+		return driver.Ended{}, err
 	}
 	ended, err := jsonText(driver.AddEnded(r.task.Ended, l, state))
 	if err != nil {
-		return "", false, err
+		return driver.Ended{}, err
 	}
-	return state, false, t.exec(ctx, `UPDATE tasks SET ended = ? WHERE seq = ?`, ended, r.seq)
+	return driver.Ended{Task: &r.task, State: state}, t.exec(ctx, `UPDATE tasks SET ended = ? WHERE seq = ?`, ended, r.seq)
 }
 
-// endHeld ends the attempt of a current lease.
-func (t *tx) endHeld(ctx context.Context, r *row, l *driver.Lease, e driver.Ending) (jobs.State, error) {
-	switch e.Kind {
-	case driver.EndFinished:
-		return e.Outcome.State, t.finish(ctx, l, e.Outcome)
-	case driver.EndLost:
+func (t *tx) endFinished(ctx context.Context, r *row, l *driver.Lease, e driver.Ending) (driver.Ended, error) {
+	o, err := e.Outcome(&r.task)
+	if err == nil {
+		err = o.Check()
+	}
+	if err != nil {
+		return driver.Ended{}, err
+	}
+	ended, err := jsonText(driver.AddEnded(r.task.Ended, l, o.State))
+	if err != nil {
+		return driver.Ended{}, err
+	}
+	return driver.Ended{Task: &r.task, State: o.State}, t.finish(ctx, l, o, ended)
+}
+
+func (t *tx) endUnfinished(ctx context.Context, r *row, l *driver.Lease, e driver.Ending) (jobs.State, error) {
+	if e.Kind == driver.EndLost {
 		t.opts.Meter.Count(meter.EventRedelivered, r.task.Name, r.task.Queue)
 		dead, err := t.addLost(ctx, r)
 		if err != nil || dead {

@@ -28,7 +28,7 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	err := o.Check()
 	if err == nil {
-		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.finish(ctx, l, o) })
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.finish(ctx, l, o, nil) })
 	}
 	if err != nil {
 		return fmt.Errorf("finish task %s: %w", l.Task.ID, err)
@@ -36,10 +36,11 @@ func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) e
 	return nil
 }
 
-func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
+// finish ends an attempt. ended is the new value of that column; nil leaves it as it is.
+func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome, ended any) error {
 	o = o.Bounded()
 	set := `state = ?, due = ?, run_at = coalesce(?, run_at), finished = ?, progress = coalesce(?, progress),
-		result = ?, error = ?, artifacts = ?, failures = ?`
+		result = ?, error = ?, artifacts = ?, failures = ?, ended = coalesce(?, ended)`
 	var due, finished, progress, result any // NULL
 	switch now := t.now.UnixMicro(); o.State {
 	case jobs.StateSuccess:
@@ -68,7 +69,7 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 	}
 	t.due = t.due || r.lost >= driver.SuspectAfter // the owner of a suspect may lease another one now
 	err = t.changeHeld(ctx, l, set, string(o.State), due, due, finished, progress,
-		result, o.Error, artifacts, failures)
+		result, o.Error, artifacts, failures, ended)
 	for _, n := range o.Next {
 		if err == nil {
 			err = t.next(ctx, n, r.workflow)

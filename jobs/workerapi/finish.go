@@ -96,26 +96,25 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 	}
 	l := id.lease()
 	s.flushReport(ctx, l)
-	t, err := s.store.Get(ctx, id.task)
-	if err != nil {
-		return "", err
-	}
-	l.Task = t
 	ending := driver.Ending{Kind: driver.EndLost}
-	if e.State != "lost" {
-		state := map[string]jobs.State{"success": jobs.StateSuccess, "failed": jobs.StateFailed, "retry": jobs.StateRetrying}[e.State]
-		if ending.Outcome, err = s.outcome(t, state, e.Result, e.Error, e.Delay); err != nil {
-			return "", err
+	reason := ""
+	if state, ok := finishStates[e.State]; ok {
+		ending.Kind = driver.EndFinished
+		ending.Outcome = func(t *jobs.Task) (driver.Outcome, error) {
+			o, err := s.outcome(t, state, e.Result, e.Error, e.Delay)
+			o.Artifacts, o.Next, reason = e.Artifacts, append(o.Next, next...), o.Error
+			return o, err
 		}
-		ending.Kind, ending.Outcome.Artifacts = driver.EndFinished, e.Artifacts
-		ending.Outcome.Next = append(ending.Outcome.Next, next...)
 	}
-	state, again, err := s.store.End(ctx, l, ending)
-	if err == nil && !again {
-		s.ended(t, l, state, ending)
+	ended, err := s.store.End(ctx, l, ending)
+	if err == nil && !ended.Again {
+		s.ended(ended, l, ending.Kind, reason)
 	}
-	return state, err
+	return ended.State, err
 }
+
+// finishStates are the states of a FinishEntry that have an outcome.
+var finishStates = map[string]jobs.State{"success": jobs.StateSuccess, "failed": jobs.StateFailed, "retry": jobs.StateRetrying}
 
 func (e FinishEntry) check() error {
 	switch e.State {
@@ -193,19 +192,19 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 	return o, nil
 }
 
-// ended logs and counts the end of an attempt.
-func (s *Service) ended(t *jobs.Task, l *driver.Lease, state jobs.State, e driver.Ending) {
-	took := time.Duration(0)
+// ended logs and counts the end of an attempt. reason is the error of its outcome.
+func (s *Service) ended(e driver.Ended, l *driver.Lease, kind driver.EndKind, reason string) {
+	t, took := e.Task, time.Duration(0)
 	if t.Started != nil {
 		took = max(0, time.Since(*t.Started))
 	}
-	s.log.Info("task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", state, "took", took.Round(time.Millisecond), "error", e.Outcome.Error)
-	if e.Kind != driver.EndFinished {
+	s.log.Info("task ended", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", e.State, "took", took.Round(time.Millisecond), "error", reason)
+	if kind != driver.EndFinished {
 		return // the store has counted the lost lease
 	}
-	s.opt.Meter.Count(outcomeEvents[state], t.Name, t.Queue)
-	s.opt.Stopwatch.Took(outcomeEvents[state], t.Name, took)
-	if s.opt.Artifacts != nil && state.Final() {
+	s.opt.Meter.Count(outcomeEvents[e.State], t.Name, t.Queue)
+	s.opt.Stopwatch.Took(outcomeEvents[e.State], t.Name, took)
+	if s.opt.Artifacts != nil && e.State.Final() {
 		s.opt.Artifacts.Clean(t.ID)
 	}
 }
@@ -233,9 +232,9 @@ func (s *Service) release(ctx context.Context, e ReleaseEntry) (jobs.State, erro
 	if e.Delay > 0 {
 		ending.At = time.Now().Add(seconds(e.Delay))
 	}
-	state, again, err := s.store.End(ctx, id.lease(), ending)
-	if err == nil && !again {
+	ended, err := s.store.End(ctx, id.lease(), ending)
+	if err == nil && !ended.Again {
 		s.log.Info("task released for another worker", "id", id.task, "attempt", id.attempt, "worker", id.session, "delay", e.Delay)
 	}
-	return state, err
+	return ended.State, err
 }

@@ -229,7 +229,7 @@ func (s *Service) elsewhere(ctx context.Context, c *contact, leases []*driver.Le
 			mine = append(mine, l)
 			continue
 		}
-		if _, _, err := s.store.End(context.WithoutCancel(ctx), l, driver.Ending{Kind: driver.EndReleased, At: time.Now().Add(elsewhereDelay)}); err != nil {
+		if _, err := s.store.End(context.WithoutCancel(ctx), l, driver.Ending{Kind: driver.EndReleased, At: time.Now().Add(elsewhereDelay)}); err != nil {
 			s.log.Warn("cannot release the task; it is due again when its lease expires", "task", l.Task.Name, "id", l.Task.ID, "error", err)
 		}
 	}

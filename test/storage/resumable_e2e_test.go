@@ -184,11 +184,7 @@ func TestE2EStorageTusMemory(t *testing.T) {
 	if text := harness.ReadAll(t, resp); resp.StatusCode != http.StatusCreated {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
-	most := harness.PeakMemory(t, pid)
-	t.Logf("peak memory: %.1f MiB idle, %.1f MiB after 1 GiB", float64(idle)/(1<<20), float64(most)/(1<<20))
-	if most > idle+64<<20 {
-		t.Errorf("memory rose by %d bytes", most-idle)
-	}
+	checkMemory(t, pid, idle)
 	if info, err := os.Stat(filepath.Join(gateway.Dir, "prefix/big/a")); err != nil || info.Size() != size {
 		t.Errorf("%v, %v", info, err)
 	}

@@ -275,6 +275,17 @@ func TestE2EStorageTwoServers(t *testing.T) {
 	}
 }
 
+// checkMemory fails the test if an upload has taken more than 64 MiB of memory. idle is the
+// peak of the process before it.
+func checkMemory(t *testing.T, pid int, idle int64) {
+	t.Helper()
+	most := harness.PeakMemory(t, pid)
+	t.Logf("peak memory: %.1f MiB idle, %.1f MiB after the upload", float64(idle)/(1<<20), float64(most)/(1<<20))
+	if most > idle+64<<20 {
+		t.Errorf("memory rose by %d bytes", most-idle)
+	}
+}
+
 // TestE2EStorageMemory uploads a large file.
 func TestE2EStorageMemory(t *testing.T) {
 	gateway, g, _ := start(t, "-procs", "1", "-workers", "0", "-on-upload", "")
@@ -295,11 +306,7 @@ func TestE2EStorageMemory(t *testing.T) {
 	if text := harness.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
-	most := harness.PeakMemory(t, pid)
-	t.Logf("peak memory: %.1f MiB idle, %.1f MiB after 1 GiB", float64(idle)/(1<<20), float64(most)/(1<<20))
-	if most > idle+64<<20 {
-		t.Errorf("memory rose by %d bytes", most-idle)
-	}
+	checkMemory(t, pid, idle)
 	if info, err := os.Stat(filepath.Join(gateway.Dir, "prefix/big/a")); err != nil || info.Size() != size {
 		t.Errorf("%v, %v", info, err)
 	}

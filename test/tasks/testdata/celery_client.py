@@ -21,6 +21,7 @@ def say(*args, **options):
 sent = [app.send_task("say", (f"n{i}",)) for i in range(count)]
 results = []
 for number, each in enumerate(sent):
+    each.ready()  # get waits a second for an event, also if the result has come with an earlier one
     results.append(each.get(timeout=120)["output"])
     if number == count // 2:
         print("half", flush=True)

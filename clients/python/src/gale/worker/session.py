@@ -147,7 +147,13 @@ class Session:
                 self._leases.wait(0.5)
                 previous = []
                 continue
-            wait = min(wait * 2, self.ttl / 3) if set(holds) <= set(previous) else 0.5
+            running = self._leases.ids(RUNNING, time.monotonic() - _WATCH_AFTER)
+            if not running:
+                wait = 0.0  # the server would report the ends of all the short attempts
+            elif set(holds) <= set(previous):
+                wait = min(max(wait, 0.25) * 2, self.ttl / 3)
+            else:
+                wait = 0.5
             previous = holds
             sent, session = time.monotonic(), self.id
             with self._lock:
@@ -165,8 +171,8 @@ class Session:
             lost, cancelled = ended.get("lost") or [], ended.get("cancelled") or []
             if lost or cancelled:
                 self._on_ended(lost, cancelled)
-            elif time.monotonic() - sent < wait / 2:
-                self._stopped.wait(0.2)  # a process that leaves responds at once
+            elif time.monotonic() - sent < max(wait / 2, 0.1):
+                self._stopped.wait(0.2)  # also after a process that leaves has responded at once
 
     def _interrupted(self) -> bool:
         return time.monotonic() - self._interrupted_at < 5

@@ -116,7 +116,7 @@ def _post(app: Any, elements: List[Dict[str, Any]]) -> None:
 
 
 def _linked(elements: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Returns the first element with the others as links, each of the one before it."""
+    """Returns the first element, which has the second one as its link, which has the third one, and so on."""
     first, rest = elements[0], elements[1:]
     if not rest:
         return first
