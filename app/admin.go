@@ -210,11 +210,12 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, a.statusOf(s))
 }
 
-// metrics handles GET /metrics, in the exposition format that the Accept header prefers.
+// metrics handles GET /metrics, in the exposition format that the Accept header prefers. With
+// parameters name[], as Prometheus' own exporters have, it returns only metrics with these names.
 func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
-	families, err := a.collector.Gather(ctx)
+	families, err := a.collector.Gather(ctx, r.URL.Query()["name[]"]...)
 	if families == nil && err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "the master does not respond"})
 		return

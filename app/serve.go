@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -195,7 +196,10 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
 	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
 	if c.Admin != "" {
-		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
+		client := adminClient(c.Admin) // keeps its connection while pages are open
+		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) {
+			return sendAdmin(ctx, client, http.MethodGet, c.Admin, page, "", nil)
+		}
 	}
 	return console.New(store, o)
 }

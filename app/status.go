@@ -66,18 +66,33 @@ func getAdmin(ctx context.Context, address, page string) (code int, body []byte,
 
 // requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
 func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	network, dialled, host := "tcp", address, address
+	client := adminClient(address)
+	client.Transport.(*http.Transport).DisableKeepAlives = true
+	return sendAdmin(ctx, client, method, address, page, token, content)
+}
+
+// adminClient returns a client of the admin endpoint at address.
+func adminClient(address string) *http.Client {
+	network, dialled := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, dialled, host = "unix", path, "localhost"
+		network, dialled = "unix", path
 	}
-	client := http.Client{Transport: &http.Transport{
+	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, dialled)
 		},
-		DisableKeepAlives: true,
+		MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second,
 	}}
+}
+
+// sendAdmin sends a request to the admin endpoint by a client.
+func sendAdmin(ctx context.Context, client *http.Client, method, address, page, token string, content []byte) (code int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	host := address
+	if strings.HasPrefix(address, "unix:") {
+		host = "localhost"
+	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+page, bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err

@@ -47,13 +47,13 @@ func Merge(past, last []byte) []byte {
 }
 
 // slotSum returns the metrics of a slot: the sum of the reports of its running processes,
-// the current one first, and of its past. The error is that of the first report that could
+// the current one first, and of its past; only those with some names, if there are any. The error is that of the first report that could
 // not be decoded.
-func slotSum(reports [][]byte, past []byte) ([]*dto.MetricFamily, error) {
+func slotSum(reports [][]byte, past []byte, names ...string) ([]*dto.MetricFamily, error) {
 	s := newSum()
 	var failed error
 	for i, text := range append(slices.Clone(reports), past) {
-		families, err := decode(text)
+		families, err := decode(text, names...)
 		if err != nil {
 			failed = cmp.Or(failed, err)
 			continue

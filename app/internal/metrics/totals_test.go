@@ -108,7 +108,7 @@ func TestWaiting(t *testing.T) {
 		time.Sleep(10 * time.Second) // a call that lasts until its timeout
 		time.Sleep(queuesTimeout)
 		calls := s.calls
-		time.Sleep(97*queuesTimeout)
+		time.Sleep(97 * queuesTimeout)
 		synctest.Wait()
 		if s.calls != calls {
 			t.Errorf("%d calls after one that took %v", s.calls-calls, queuesTimeout)
