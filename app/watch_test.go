@@ -109,6 +109,7 @@ func TestWatch(t *testing.T) {
 		_, _, body := send(t, "GET", url+"/hello/ada")
 		return strings.HasPrefix(body, "Salut")
 	})
+	awaitLog(t, log, "msg=reloaded release=3") // a SIGTERM that meets execve ends the master at once
 	for _, file := range []string{filepath.Join(pages, "page.html"), filepath.Join(conf, "conf")} {
 		if !strings.Contains(log(), `msg="file changed, reloading" file=`+file) {
 			t.Errorf("the log does not name %s: %s", file, log())

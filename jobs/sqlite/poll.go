@@ -26,11 +26,13 @@ func (w *waiter) signal() {
 // poller wakes waiters when a row may have changed. Commits of this Store are reported to
 // committed. To detect commits of other processes, it polls PRAGMA data_version, which
 // needs no disk access. When that value changes, it reads the watched rows in one query.
+// It polls only for a while after a write to the WAL, see walWatch.
 //
 // Its goroutine runs only while there are waiters; stop waits for it.
 type poller struct {
 	read  *sql.DB
 	every time.Duration
+	wal   *walWatch
 
 	mu       sync.Mutex
 	leasers  map[*waiter]struct{}
@@ -41,9 +43,9 @@ type poller struct {
 	ended    sync.WaitGroup
 }
 
-func newPoller(read *sql.DB, every time.Duration) *poller {
+func newPoller(read *sql.DB, every time.Duration, wal *walWatch) *poller {
 	return &poller{
-		read: read, every: every, stopping: make(chan struct{}),
+		read: read, every: every, wal: wal, stopping: make(chan struct{}),
 		leasers: map[*waiter]struct{}{}, watchers: map[int64][]*waiter{},
 	}
 }
@@ -92,6 +94,7 @@ func (p *poller) stop() {
 	p.mu.Unlock()
 	close(p.stopping)
 	p.ended.Wait()
+	p.wal.close()
 }
 
 func (p *poller) run() {
@@ -114,10 +117,7 @@ func (p *poller) run() {
 			conn, last = nil, -1
 		}
 		// Spend at most a quarter of the time on reading.
-		select {
-		case <-time.After(max(p.every, 3*time.Since(begin))):
-		case <-p.stopping:
-		}
+		p.wal.pause(p.every, 3*time.Since(begin), p.stopping)
 	}
 	closeConn(conn)
 }

@@ -17,6 +17,7 @@ import (
 func TestOwnChangesWithoutPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
 	s.pollInterval = time.Hour
+	s.poller.wal.path = "" // writes are not watched
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -52,6 +53,33 @@ func TestOwnChangesWithoutPoll(t *testing.T) {
 		})
 		if _, err := s.Watch(ctx, id, version); err != nil {
 			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+}
+
+// A change by another process is detected by its write to the WAL, without polling.
+func TestOtherChangesByWAL(t *testing.T) {
+	path := filepath.Join(InMemory(t), "jobs.db")
+	s := openInside(t, path, Options{Poll: time.Hour})
+	s.pollInterval = time.Hour
+	other := openInside(t, path, Options{})
+	for i := range 20 {
+		id := fmt.Sprint("t", i)
+		leased := make(chan error, 1)
+		go func() {
+			_, err := s.Lease(t.Context(), driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{id}, Max: 1})
+			leased <- err
+		}()
+		waitFor(t, func() bool {
+			s.poller.mu.Lock()
+			defer s.poller.mu.Unlock()
+			return len(s.poller.leasers) == 1
+		})
+		if _, _, err := other.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: id}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-leased; err != nil {
+			t.Fatal(err)
 		}
 	}
 }

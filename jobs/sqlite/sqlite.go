@@ -49,9 +49,9 @@ type Options struct {
 	// MaxLost is the number of lost leases after which a task is dead. Default
 	// driver.DefaultMaxLost, 5.
 	MaxLost int
-	// Poll is the interval at which a waiting Lease or Watch detects changes by other
-	// processes. Changes through this Store are detected at once. Default DefaultPoll,
-	// 25 ms.
+	// Poll is the longest time after which a waiting Lease or Watch detects changes by
+	// other processes. Changes through this Store are detected at once. Default
+	// DefaultPoll, 25 ms.
 	Poll time.Duration
 	// Keep is the retention time of tasks and groups that have ended. Default
 	// driver.DefaultKeep, 7 days.
@@ -127,7 +127,7 @@ func open(path string, o Options) (*Store, error) {
 	db.SetConnMaxIdleTime(time.Minute)
 	read := &reader{db: db, stmts: map[string]*sql.Stmt{}}
 	s := &Store{opts: o, committer: c, read: read, pollInterval: pollInterval, closed: make(chan struct{})}
-	s.poller = newPoller(db, o.Poll)
+	s.poller = newPoller(db, o.Poll, &walWatch{path: path + "-wal"})
 	c.committed = s.poller.committed
 	s.close = sync.OnceValue(s.closeAll)
 	return s, nil

@@ -22,6 +22,9 @@ func (w *wheel) pending() (n int) {
 	for _, slot := range w.slots {
 		n += len(slot)
 	}
+	if n != w.count {
+		panic("the count of timers is wrong")
+	}
 	return n
 }
 
@@ -49,6 +52,13 @@ func TestWheel(t *testing.T) {
 		}
 		if n := w.pending(); n != 0 {
 			t.Errorf("%d timers are left", n)
+		}
+		time.Sleep(time.Hour) // the wheel stands still
+		began = time.Now()
+		w.start(&timer{call: func() { calls <- tick }}, tick)
+		<-calls
+		if took := time.Since(began); took < tick || took > 3*tick {
+			t.Errorf("after a pause the timer fired after %v", took)
 		}
 	})
 }

@@ -178,12 +178,17 @@ func TestPublish(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- Publish(ctx, r, g, slog.New(slog.DiscardHandler)) }() // ends with ctx
 		synctest.Wait()
-		time.Sleep(publishEvery + publishEvery/2)
-		synctest.Wait()
-		if len(r.reports) != 2 {
-			t.Errorf("%d reports", len(r.reports))
+		sent := func(want int) {
+			t.Helper()
+			time.Sleep(publishEvery)
+			synctest.Wait()
+			if len(r.reports) != want {
+				t.Errorf("%d reports, want %d", len(r.reports), want)
+			}
 		}
+		sent(1) // nothing has changed since the first
 		files.FileBegan()
+		sent(2)
 		files.FileWrote(70)
 		files.FileEnded(200, 2*time.Second)
 		tasks.Count(meter.EventStarted, "inspect", "default")

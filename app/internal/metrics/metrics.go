@@ -18,6 +18,7 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -64,7 +65,8 @@ type Sources struct {
 // runtime and of the process.
 func NewRegistry(s Sources) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(&kept{Collector: collectors.NewGoCollector()},
+		&kept{Collector: collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})})
 	if len(s.Pools) > 0 {
 		r.MustRegister(poolCollector(s.Pools))
 	}
@@ -101,14 +103,24 @@ func NewRegistry(s Sources) *prometheus.Registry {
 // Reporter receives the encoded metrics of a process. It is implemented by *prefork.Child.
 type Reporter interface{ Report(text []byte) error }
 
-// Publish reports the metrics of g immediately, every half second, and a last time when ctx
-// is done. The caller ends ctx after the last event to count. Publish returns nil.
+// Publish reports the metrics of g immediately, every half second if they have changed, and a
+// last time when ctx is done. The caller ends ctx after the last event to count. Publish returns nil.
 func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.Logger) error {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	logged := false
+	var last []byte
 	publish := func() {
-		err := report(r, g)
+		text, err := collect(g)
+		if err == nil && bytes.Equal(text, last) {
+			return
+		}
+		if err == nil {
+			err = r.Report(text)
+		}
+		if err == nil {
+			last = text
+		}
 		if err != nil && !logged && !errors.Is(err, prefork.ErrNoReports) {
 			log.Warn("cannot publish metrics, /metrics lacks those of this process", "error", err)
 			logged = true
@@ -131,15 +143,10 @@ func ofNetworkNamespace(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "process_network_")
 }
 
-func report(r Reporter, g prometheus.Gatherer) error {
+func collect(g prometheus.Gatherer) ([]byte, error) {
 	families, err := g.Gather()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	families = slices.DeleteFunc(families, ofNetworkNamespace)
-	text, err := encode(families)
-	if err != nil {
-		return err
-	}
-	return r.Report(text)
+	return encode(slices.DeleteFunc(families, ofNetworkNamespace))
 }
