@@ -3,6 +3,7 @@
 package processes_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,43 +19,56 @@ func TestE2EHistory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	g := harness.Start(t, dir, "-procs", "1", "-workers", "1")
-	const n = 50
-	for range n {
+	for range 50 {
 		harness.Request(t, "GET", g.URL+"/", "")
 	}
-	harness.Request(t, "GET", g.URL+"/fetch", "") // counts, too
 	total := func() (requests float64) { return readHistory(t, g).sum("hour", "requests") }
-	testutil.Eventually(t, "the requests are in the history", func() bool { return total() >= n })
+	testutil.Eventually(t, "the requests are in the history", func() bool { return total() > 0 })
 	h := readHistory(t, g)
-	if h.sum("day", "requests") < n/30 || len(h.Series["hour"].Values["latency_p95"]) == 0 {
+	if h.sum("day", "requests") == 0 || len(h.Series["hour"].Values["latency_p95"]) == 0 {
 		t.Errorf("%+v", h)
 	}
 	if waiting := h.Series["hour"].Values["tasks_waiting"]; waiting[len(waiting)-1] == nil {
 		t.Error("the number of waiting tasks is unknown")
 	}
 
-	before := g.Slots(t)
+	had, before := total(), g.Slots(t)
 	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "reloaded", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") && g.ServeSlotsReplaced(t, before) })
-	if got := total(); got < n {
-		t.Errorf("after the reload: %v requests", got)
+	testutil.Eventually(t, "reloaded", func() bool {
+		return strings.Contains(g.Log.String(), "msg=reloaded") && g.ServeSlotsReplaced(t, before)
+	})
+	if got := total(); got < had {
+		t.Errorf("after the reload: %v requests, %v before", got, had)
 	}
 
 	file := filepath.Join(dir, "data", "history")
-	testutil.Eventually(t, "the file is written", func() bool {
-		text, err := os.ReadFile(file)
-		return err == nil && strings.HasPrefix(string(text), "gale-history 1 ")
-	})
+	testutil.Eventually(t, "the file has the requests", func() bool { return inFile(t, file) > 0 })
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
 	g.Kill()
 	g = harness.Start(t, dir, "-procs", "1", "-workers", "1")
-	if got := total(); got < n {
-		t.Errorf("after a kill: %v requests", got)
+	if got := total(); got == 0 {
+		t.Error("after a kill: no requests")
 	}
+}
+
+// inFile returns the number of requests in the last hour of a history file; 0 if there is
+// none.
+func inFile(t *testing.T, file string) float64 {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	var h history
+	first, rest, _ := strings.Cut(string(text), "\n")
+	if err := json.Unmarshal([]byte(rest), &h.Series); !strings.HasPrefix(first, "gale-history 1 ") || err != nil {
+		t.Fatalf("%s, %v", first, err)
+	}
+	return h.sum("hour", "requests")
 }
 
 // A full disk is one line in the log, and the server continues.
