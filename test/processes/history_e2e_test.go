@@ -104,7 +104,7 @@ func TestE2EHistoryOnAFullDisk(t *testing.T) {
 	if got := strings.Count(g.Log.String(), "cannot write the history"); got != 1 {
 		t.Errorf("%d lines\n%s", got, g.Log)
 	}
-	if left, err := filepath.Glob(filepath.Join(disk, "history*")); err != nil || len(left) != 0 {
+	if left, err := filepath.Glob(filepath.Join(disk, "history.*")); err != nil || len(left) != 0 {
 		t.Errorf("%q, %v", left, err)
 	}
 }
