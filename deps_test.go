@@ -96,6 +96,7 @@ var floors = map[string]int{
 	"app/internal/dist":        50,
 	"app/internal/otlp":        20,
 	"app/internal/top":         25,
+	"app/internal/history":     25,
 
 	"": 40, // main.go
 
@@ -129,6 +130,7 @@ var floors = map[string]int{
 	"bench/faults":            50,
 	"bench/cost":              50,
 	"bench/uploads":           50,
+	"bench/console":           50,
 	"bench/idle":              50,
 	"bench/sockets":           50,
 	"bench/process":           0,

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/history"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/statsd"
 	"github.com/galeserver/gale/prefork"
@@ -44,6 +45,7 @@ type admin struct {
 	statsd    *statsd.Sender // nil without -statsd
 	closed    chan struct{}  // closed by close
 	closeOnce sync.Once
+	history   *history.History // nil if the endpoint is off
 }
 
 // statusResponse is the body of GET /status.
@@ -61,9 +63,13 @@ type statusResponse struct {
 }
 
 // listenAdmin opens the admin endpoint on the address of -admin: host:port or
-// unix:/path. If the address is empty, the endpoint is off.
-func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, d diagnosticsSource, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m, version: version, log: log, closed: make(chan struct{}), queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
+// unix:/path. If the address is empty, the endpoint is off. h is the history, which runs with
+// the endpoint.
+func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, d diagnosticsSource, h *history.History, log *slog.Logger) (*admin, error) {
+	a := &admin{
+		master: m, version: version, log: log, history: h, closed: make(chan struct{}),
+		queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) }),
+	}
 	a.collector = metrics.NewCollector(m.Stats, a.queues, version)
 	if err := a.openStatsd(c); err != nil {
 		return nil, err
@@ -90,6 +96,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /metrics", a.metrics)
+	mux.HandleFunc("GET /history", a.getHistory)
 	a.handleControl(mux, mayControl(c))
 	a.handleDiagnostics(mux, c, d, log)
 	mux.Handle("/debug/pprof/{slot}/{profile...}", newProfiler(m, c, log))
@@ -123,7 +130,7 @@ func (a *admin) openStatsd(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	a.statsd = statsd.New(target, a.collector.Gather, statsd.Options{Resumed: a.master.Resumed(), Logger: a.log})
+	a.statsd = statsd.New(target, func(ctx context.Context) ([]*dto.MetricFamily, error) { return a.collector.Gather(ctx) }, statsd.Options{Resumed: a.master.Resumed(), Logger: a.log})
 	a.collector.ObserveStatsd(a.statsd.Up)
 	return nil
 }
@@ -139,6 +146,7 @@ func (a *admin) serve() error {
 	}
 	err := http.ErrServerClosed
 	if a.ln != nil {
+		background.Go(func() error { return a.history.Run(ctx, a.collector.Totals) }) // ends with cancel
 		err = a.server.Serve(a.ln)
 	} else {
 		<-a.closed
@@ -237,11 +245,12 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, a.statusOf(s))
 }
 
-// metrics handles GET /metrics, in the exposition format that the Accept header prefers.
+// metrics handles GET /metrics, in the exposition format that the Accept header prefers. With
+// parameters name[], as Prometheus' own exporters have, it returns only metrics with these names.
 func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
-	families, err := a.collector.Gather(ctx)
+	families, err := a.collector.Gather(ctx, r.URL.Query()["name[]"]...)
 	if families == nil && err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "the master does not respond"})
 		return

@@ -95,8 +95,7 @@ type bundleClient struct {
 }
 
 func newBundleClient(o config.DebugOptions) *bundleClient {
-	client, host := adminClient(o.Admin)
-	return &bundleClient{o, client, host}
+	return &bundleClient{o, adminClient(o.Admin), adminHost(o.Admin)}
 }
 
 // status requests the first part. Without it, there is no archive.

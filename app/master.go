@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/history"
 	"github.com/galeserver/gale/app/internal/logtail"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/internal/redisdb"
@@ -46,7 +47,8 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 		}
 		defer release() //nolint:errcheck // the process ends with it
 	}
-	m, err := newMaster(command, c, e, log)
+	h := newHistory(command, c, log)
+	m, err := newMaster(command, c, e, h, log)
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,10 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if trial, err := m.Trial(); trial {
 		return err
 	}
-	admin, err := listenAdmin(ctx, c, m, version(e.app), diagnosticsSource{e, command, func() config.Config { return c }, tail}, log)
+	if h != nil {
+		h.Restore(m.AppState())
+	}
+	admin, err := listenAdmin(ctx, c, m, version(e.app), diagnosticsSource{e, command, func() config.Config { return c }, tail}, h, log)
 	if err != nil {
 		return err
 	}
@@ -116,8 +121,12 @@ func configure(command config.Command, e env) (c config.Config, err error) {
 	return c, err
 }
 
-// newMaster returns a master with the slots of the configuration.
-func newMaster(command config.Command, c config.Config, e env, log *slog.Logger) (*prefork.Master, error) {
+// newMaster returns a master with the slots of the configuration. A reload hands the history
+// over.
+func newMaster(command config.Command, c config.Config, e env, h *history.History, log *slog.Logger) (*prefork.Master, error) {
+	if command == config.Worker {
+		c.Workers = 0 // of a serving master
+	}
 	settings, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode configuration: %w", err)
@@ -138,6 +147,9 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		MergeReports: metrics.Merge,
 		SharedMemory: logtail.Size,
 		Logger:       log,
+	}
+	if h != nil {
+		o.AppState = h.Handover
 	}
 	if command == config.Worker {
 		o.Roles = []prefork.Role{{Name: roleWorker, Slots: c.Procs}}

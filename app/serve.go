@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // -pool-queue 0 is no queue; pool's 0 is its default
-	counters := newCounters(c, map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	counters := newCounters(c, map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, waitingReader(child.Slot(), c))
 	figures, traces, stop := observe(ctx, child, a, c, counters, log)
 	defer stop() // runs last, with the final counts
 	decisions := newDecider(&a, c, blocking, counters.Uploads.Refused, log)
@@ -98,7 +99,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
+	err = runServer(ctx, child, log, srv, d, []runFunc{readWaiting(counters.Waiting, s.store), s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
 }
@@ -157,11 +158,11 @@ func uploadOptions(c config.Config, starter *routes.UploadStarter, decisions *de
 }
 
 // newCounters returns the counters of a serving process.
-func newCounters(c config.Config, pools map[string]*pool.Pool) metrics.Sources {
+func newCounters(c config.Config, pools map[string]*pool.Pool, waiting *metrics.Waiting) metrics.Sources {
 	return metrics.Sources{
 		Traces: traceCounters(c),
 		Pools:  pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
-		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters),
+		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters), Waiting: waiting,
 	}
 }
 
@@ -198,7 +199,10 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
 	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
 	if c.Admin != "" {
-		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
+		client := adminClient(c.Admin) // keeps its connection while pages are open
+		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) {
+			return sendAdmin(ctx, client, http.MethodGet, c.Admin, page, "", nil)
+		}
 	}
 	return console.New(store, o)
 }

@@ -86,7 +86,11 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 		return err
 	}
 	s := newSingle(e, c, ln.(*net.TCPListener), log)
-	admin, err := listenAdmin(ctx, c, s, version(e.app), diagnosticsSource{e, config.Serve, s.settings, tail}, log)
+	h := newHistory(config.Serve, c, log)
+	if h != nil {
+		h.Restore(nil)
+	}
+	admin, err := listenAdmin(ctx, c, s, version(e.app), diagnosticsSource{e, config.Serve, s.settings, tail}, h, log)
 	if err != nil {
 		return err
 	}

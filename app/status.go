@@ -64,26 +64,40 @@ func getAdmin(ctx context.Context, address, page string) (code int, body []byte,
 	return requestAdmin(ctx, http.MethodGet, address, page, "", nil)
 }
 
-// adminClient returns a client for the admin endpoint at address, and the host for its URLs.
-func adminClient(address string) (client *http.Client, host string) {
-	network, dialled, host := "tcp", address, address
+// requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
+func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
+	client := adminClient(address)
+	client.Transport.(*http.Transport).DisableKeepAlives = true
+	return sendAdmin(ctx, client, method, address, page, token, content)
+}
+
+// adminHost returns the host in URLs of the admin endpoint at address.
+func adminHost(address string) string {
+	if strings.HasPrefix(address, "unix:") {
+		return "localhost"
+	}
+	return address
+}
+
+// adminClient returns a client for the admin endpoint at address.
+func adminClient(address string) *http.Client {
+	network, dialled := "tcp", address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, dialled, host = "unix", path, "localhost"
+		network, dialled = "unix", path
 	}
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, dialled)
 		},
-		DisableKeepAlives: true,
-	}}, host
+		MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second,
+	}}
 }
 
-// requestAdmin sends a request to the admin endpoint, with the token if it is not empty.
-func requestAdmin(ctx context.Context, method, address, page, token string, content []byte) (code int, body []byte, err error) {
+// sendAdmin sends a request to the admin endpoint at address by a client of adminClient.
+func sendAdmin(ctx context.Context, client *http.Client, method, address, page, token string, content []byte) (code int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client, host := adminClient(address)
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+page, bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+adminHost(address)+page, bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err
 	}

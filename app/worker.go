@@ -28,7 +28,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counters := metrics.Sources{
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(), Traces: traceCounters(c),
-		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
+		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters), Waiting: waitingReader(child.Slot(), c),
 	}
 	if c.Celery != "" {
 		counters.Celery = new(celery.Counters)
@@ -73,7 +73,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	}
 	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
-	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log)}
+	upper := []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log), readWaiting(counters.Waiting, s.store)}
 	if c.Celery != "" {
 		bridge, err := celery.New(services.Tasks, celery.Options{
 			Address: c.Celery, Results: c.CeleryResults, Queues: c.CeleryQueues, Prefix: c.CeleryPrefix, Counters: counters.Celery, Logger: log,

@@ -41,6 +41,7 @@ type savedMaster struct {
 	Refused       int                   // reloads that changed nothing
 	RemovedStats  map[string]savedStats `json:"Former"` // statistics of removed slots, by slot name
 	SharedMemory  int                   // descriptor; 0: none
+	AppState      []byte                // state of the application, see Options.AppState
 	Slots         []savedSlot
 }
 
@@ -133,6 +134,9 @@ func (m *Master) save() ([]byte, error) {
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()
+	}
+	if m.opt.AppState != nil {
+		saved.AppState = m.opt.AppState()
 	}
 	if r := m.reloader.current; r != nil {
 		saved.Config, saved.TestedBinary = r.next.config, r.binary
@@ -280,6 +284,10 @@ func (m *Master) Trial() (bool, error) {
 	_, err := m.report.Write(append([]byte(configMessage), m.opt.Config...))
 	return true, err
 }
+
+// AppState returns what Options.AppState of the previous master returned. It is empty if
+// this master has not taken over from another one.
+func (m *Master) AppState() []byte { return m.appState }
 
 // Resumed reports whether this master has taken over from another one, by a reload.
 func (m *Master) Resumed() bool { return m.supervisor.release.number > 0 }

@@ -77,7 +77,7 @@ func TestSavedStateKeepsItsKeys(t *testing.T) {
 		got  object
 		want string
 	}{
-		"master":       {saved, "Address Again Aside Binary Bound Config Former Handed Instance Layout Refused Release Reloads Shared SharedMemory Slots Started"},
+		"master":       {saved, "Address Again AppState Aside Binary Bound Config Former Handed Instance Layout Refused Release Reloads Shared SharedMemory Slots Started"},
 		"slot":         {slot, "Adopter Again Current Deaths Generation Hangs LastExit Leaving Listener Next Number Page Past Reports Restarts Retired Retiring Role"},
 		"process":      {slot["Leaving"].([]any)[0].(object), "Booted Control Deadline Doom Enough Generation PID Quit Release Share Since State"},
 		"removed slot": {saved["Former"].(object)["serve.7"].(object), "Accepted Adopted Generation Hangs Past Restarts Role Tally"},

@@ -60,12 +60,14 @@ func masterMain(file string) int {
 	if behaviour == "never-ready" || behaviour == "hang-on-boot" {
 		bootTimeout = 5 * time.Second // enough for the other children
 	}
-	m, err := New(Options{
+	var m *Master
+	m, err = New(Options{
 		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, KeepOnReload: true}},
 		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
 		Grace: time.Minute, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		SharedMemory: 4096,
 		Backoff:      Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+		AppState:     func() []byte { return append([]byte("+"), m.AppState()...) },
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -81,6 +83,7 @@ func masterMain(file string) int {
 		return 1
 	}
 	fmt.Printf("listening %s\n", addr)
+	fmt.Printf("application state %q\n", m.AppState())
 	if err := m.Run(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -41,6 +41,7 @@ type Master struct {
 	started  bool         // all slots have been live
 	resumed  *savedMaster // state of the previous master, until Run has used it
 	report   *os.File     // file for the result of a trial; nil: this is no trial
+	appState []byte       // state of the application in the previous master
 
 	signals chan os.Signal
 	calls   chan func()   // functions for the goroutine of Run

@@ -101,6 +101,11 @@ type Options struct {
 	// It is zero at first, and keeps its content when processes end and during a reload,
 	// unless the size changes. Default: none.
 	SharedMemory int
+	// AppState returns the state of the application in the master, which the next program
+	// of this process gets from Master.AppState after a reload. The goroutine of Run calls
+	// it, at most twice for each reload, so it must be quick. The
+	// state should be small, at most 1 MiB. Default: none.
+	AppState func() []byte
 	// Logger gets a record for every change of a slot. Default: no log.
 	Logger *slog.Logger
 }

@@ -73,6 +73,11 @@ func TestReloadReplacesEveryProcess(t *testing.T) {
 		testutil.Eventually(t, "reloaded", func() bool { return s.logged(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
 	}
 	l.end(t)
+	for _, state := range []string{"", "+", "++", "+++"} { // a state for each master
+		if !s.logged(fmt.Sprintf("application state %q\n", state)) {
+			t.Errorf("no master has the state %q", state)
+		}
+	}
 	after := s.children()
 	testutil.Eventually(t, "old processes have exited", func() bool { after = s.children(); return len(after) == 4 })
 	if !slices.Equal(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after))) {

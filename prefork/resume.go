@@ -23,7 +23,7 @@ func (m *Master) resume(saved *savedMaster) error {
 	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
 	m.started, m.reloader.pending, m.reloader.tested = saved.Started, saved.ReloadPending, saved.TestedBinary
 	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
-	m.parked.inherited = saved.Parked
+	m.parked.inherited, m.appState = saved.Parked, saved.AppState
 	maps.Copy(m.slots.removed, saved.RemovedStats)
 	m.sockets.shared, m.sockets.fromSystemd, m.resumed, m.rollout.reloading = saved.SharedSocket, saved.FromSystemd, saved, true
 	var err error

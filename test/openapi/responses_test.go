@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ var handshake = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSo
 // description says, and every request here is one that it permits.
 func TestResponses(t *testing.T) {
 	t.Parallel()
-	c := converse(t, app.Platform{}, "-max-upload", "1000")
+	c := converse(t, app.Platform{}, "-max-upload", "1000", "-admin", "unix:"+filepath.Join(t.TempDir(), "admin"))
 	c.tasks()
 	c.workflows()
 	c.uploads()
@@ -197,6 +198,8 @@ func (c *conversation) console() {
 	c.send(exchange{"getConsoleStyle", "GET", "/console/style.css", "", nil, 200})
 	c.send(exchange{"watchConsole", "GET", "/console/live", "", handshake, 101})
 	c.send(exchange{"watchConsole", "GET", "/console/live", "", append(handshake, stranger), 401})
+	c.send(exchange{"getHistory", "GET", "/console/history", "", nil, 200})
+	c.send(exchange{"getHistory", "GET", "/console/history", "", []string{stranger}, 401})
 	c.send(exchange{"showLogin", "GET", "/console/login", "", []string{stranger}, 200})
 	c.send(exchange{"showLogin", "GET", "/console/login", "", nil, 303})
 	c.send(exchange{"login", "POST", "/console/login", "token=" + secret, []string{formBody}, 303})

@@ -59,6 +59,7 @@ type Console struct {
 	tasks Tasks
 	opts  Options
 	first chan struct{} // capacity 1: signals that a page was opened
+	past  pastLoad
 
 	mu    sync.Mutex
 	pages map[viewer]frames // frames that each page has received
@@ -76,7 +77,7 @@ func New(tasks Tasks, o Options) *Console {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Console{tasks: tasks, opts: o, first: make(chan struct{}, 1), pages: make(map[viewer]frames)}
+	return &Console{tasks: tasks, opts: o, first: make(chan struct{}, 1), past: pastLoad{turn: make(chan struct{}, 1)}, pages: make(map[viewer]frames)}
 }
 
 // Run updates the pages until ctx is done. It returns nil.

@@ -145,7 +145,7 @@ func TestOneReadPerSecondForAllPages(t *testing.T) {
 			c.addPage(pages[i])
 		}
 		pass(10*time.Second + time.Millisecond)
-		if s.reads() != 11 || requested["/status"] != 11 || requested["/metrics"] != 11 {
+		if s.reads() != 11 || requested["/status"] != 11 || requested[plottedPage] != 11 {
 			t.Errorf("the store was read %d times, the admin endpoint %v", s.reads(), requested)
 		}
 		for _, v := range pages {
@@ -289,7 +289,7 @@ func TestProblemsHideTheirCauses(t *testing.T) {
 		{"no JSON", response(200, "<html>", nil), response(200, "", nil), o, "is not valid"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			responses["/status"], responses["/metrics"] = row.status, row.metrics
+			responses["/status"], responses[plottedPage] = row.status, row.metrics
 			running(t, &store{err: secret}, row.o, func(c *Console) {
 				v := &viewed{}
 				c.addPage(v)

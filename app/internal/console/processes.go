@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -49,6 +50,12 @@ type poolLevel struct {
 	Workers float64 `json:"workers"`
 }
 
+// plottedPage has the metrics that parse reads, and no others.
+var plottedPage = "/metrics?" + url.Values{"name[]": {
+	"gale_http_requests_total", "gale_http_request_duration_seconds", "process_start_time_seconds",
+	"gale_pool_running", "gale_pool_waiting", "gale_pool_workers", "gale_broadcast_clients",
+}}.Encode()
+
 func (c *Console) processes(ctx context.Context) processesFrame {
 	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Description: c.opts.Description, Bounds: []float64{}, Figures: map[string]*figures{}}
 	if c.opts.GetAdmin == nil {
@@ -62,7 +69,7 @@ func (c *Console) processes(ctx context.Context) processesFrame {
 		c.opts.Logger.Debug("console: cannot read the admin endpoint", "error", err)
 		return f
 	}
-	text, err := c.getAdmin(ctx, "/metrics")
+	text, err := c.getAdmin(ctx, plottedPage)
 	if err == nil {
 		err = f.parse(text)
 	}

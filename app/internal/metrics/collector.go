@@ -40,25 +40,17 @@ func (c *Collector) ObserveStatsd(up func() bool) {
 	}, func() float64 { return float64(one(up())) }))
 }
 
-// Gather returns all metrics, sorted by name. It waits for the task store as described at
+// Gather returns all metrics, sorted by name, or only those with some names, which costs less:
+// the task store is then read only for metrics of queues, and the reports of children are not
+// decoded as a whole. It waits for the task store as described at
 // Queues, and no longer than ctx. An error together with metrics means that the report of
 // a child cannot be read. An error without metrics means that the master did not respond.
-func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+func (c *Collector) Gather(ctx context.Context, names ...string) ([]*dto.MetricFamily, error) {
 	o, err := c.figures(ctx)
 	if err != nil {
 		return nil, err
 	}
-	fresh := prometheus.NewRegistry()
-	if err := fresh.Register(overview{o, c.version}); err != nil {
-		return nil, err
-	}
-	if c.queues != nil {
-		depths, ok := c.queues.Latest(ctx)
-		if err := fresh.Register(queueCollector{depths, ok, ok && c.queues.Trouble(ctx) == nil}); err != nil {
-			return nil, err
-		}
-	}
-	all, err := fresh.Gather()
+	all, err := c.ofMaster(ctx, o, names)
 	if err != nil {
 		return nil, err
 	}
@@ -66,22 +58,50 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	for _, f := range all {
 		byName[f.GetName()] = f
 	}
-	own, unread := c.own.Gather()
-	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return resetsOnReload(f) || ofNetworkNamespace(f) })
-	join(byName, own, master)
+	var unread error
+	if wanted(names, "go_", "process_", "gale_statsd_up") {
+		var own []*dto.MetricFamily
+		own, unread = c.own.Gather()
+		own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return resetsOnReload(f) || ofNetworkNamespace(f) })
+		join(byName, own, master)
+	}
 	for _, s := range o.Slots {
-		families, err := slotSum(s.Reports, s.MergedReport)
+		families, err := slotSum(s.Reports, s.MergedReport, names...)
 		if err != nil {
 			unread = errors.Join(unread, fmt.Errorf("%s: %w", s.Slot, err))
 		}
 		join(byName, families, s.Slot)
 	}
 	all = all[:0]
-	for _, f := range byName {
-		all = append(all, f)
+	for name, f := range byName {
+		if len(names) == 0 || slices.Contains(names, name) {
+			all = append(all, f)
+		}
 	}
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return all, unread
+}
+
+// ofMaster returns the metrics of slots that the master has, and those of queues.
+func (c *Collector) ofMaster(ctx context.Context, o prefork.Stats, names []string) ([]*dto.MetricFamily, error) {
+	fresh := prometheus.NewRegistry()
+	if err := fresh.Register(overview{o, c.version}); err != nil {
+		return nil, err
+	}
+	if c.queues != nil && wanted(names, "gale_queue", "gale_tasks_unclaimed", "gale_task_store_ready") {
+		depths, ok := c.queues.Latest(ctx)
+		if err := fresh.Register(queueCollector{depths, ok, ok && c.queues.Trouble(ctx) == nil}); err != nil {
+			return nil, err
+		}
+	}
+	return fresh.Gather()
+}
+
+// wanted reports whether a name begins with one of the prefixes, or all metrics are wanted.
+func wanted(names []string, prefixes ...string) bool {
+	return len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	})
 }
 
 // resetsOnReload reports whether a metric is a counter of the Go runtime. A reload resets

@@ -64,6 +64,10 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 	if t.Failed() {
 		t.Log(got)
 	}
+	families, err = c.Gather(t.Context(), "done_total", "gale_connections", "process_start_time_seconds", "unknown")
+	if err != nil || len(families) != 3 || !strings.Contains(text(t, families), `done_total{slot="serve.0"} 11`) {
+		t.Errorf("by name: %v\n%s", err, text(t, families))
+	}
 	o.Slots[0].Reports = [][]byte{[]byte("nonsense")}
 	if families, err := c.Gather(t.Context()); err == nil || len(families) == 0 {
 		t.Errorf("with a report that cannot be read: %d families, %v", len(families), err)

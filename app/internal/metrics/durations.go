@@ -64,7 +64,7 @@ type Tasks struct {
 // NewTasks returns Tasks with all counters at zero.
 func NewTasks() *Tasks {
 	return &Tasks{took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "gale_task_duration_seconds", Help: "Duration of attempts to run tasks, by outcome.", Buckets: longBounds,
+		Name: taskDurationName, Help: "Duration of attempts to run tasks, by outcome.", Buckets: longBounds,
 	}, []string{"task", "outcome"})}
 }
 

@@ -24,7 +24,7 @@ const maxSeries = 4000
 // slot's current process is used.
 var notAdded = []string{
 	"go_info", "go_gc_gogc_percent", "go_gc_gomemlimit_bytes", "go_sched_gomaxprocs_threads", "go_memstats_last_gc_time_seconds",
-	"process_max_fds", "process_start_time_seconds", "process_virtual_memory_max_bytes",
+	"gale_tasks_waiting", "process_max_fds", "process_start_time_seconds", "process_virtual_memory_max_bytes",
 }
 
 // Merge adds the last report of a process that has ended to the past of its slot. It adds
@@ -47,13 +47,13 @@ func Merge(past, last []byte) []byte {
 }
 
 // slotSum returns the metrics of a slot: the sum of the reports of its running processes,
-// the current one first, and of its past. The error is that of the first report that could
+// the current one first, and of its past; only those with some names, if there are any. The error is that of the first report that could
 // not be decoded.
-func slotSum(reports [][]byte, past []byte) ([]*dto.MetricFamily, error) {
+func slotSum(reports [][]byte, past []byte, names ...string) ([]*dto.MetricFamily, error) {
 	s := newSum()
 	var failed error
 	for i, text := range append(slices.Clone(reports), past) {
-		families, err := decode(text)
+		families, err := decode(text, names...)
 		if err != nil {
 			failed = cmp.Or(failed, err)
 			continue
@@ -172,13 +172,17 @@ func encode(families []*dto.MetricFamily) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode decodes the output of encode. Unlike the decoder of expfmt, it checks lengths before
-// it allocates memory.
-func decode(text []byte) (families []*dto.MetricFamily, err error) {
+// decode decodes the output of encode, or the families with some names only. Unlike the
+// decoder of expfmt, it checks lengths before it allocates memory.
+func decode(text []byte, names ...string) (families []*dto.MetricFamily, err error) {
 	for len(text) > 0 {
 		message, size := protowire.ConsumeBytes(text)
 		if size < 0 {
 			return nil, fmt.Errorf("decode metrics: %w", protowire.ParseError(size))
+		}
+		if name := nameOf(message); len(names) > 0 && name != "" && !slices.Contains(names, name) {
+			text = text[size:]
+			continue
 		}
 		f := &dto.MetricFamily{}
 		if err := proto.Unmarshal(message, f); err != nil {

@@ -60,6 +60,8 @@ type Sources struct {
 	Celery *celery.Counters
 	// Traces counts the spans that are sent to a Collector.
 	Traces *otlp.Counters
+	// Waiting reads the number of waiting tasks.
+	Waiting *Waiting
 }
 
 // NewRegistry returns the registry of a process: its sources, and metrics of the Go
@@ -97,6 +99,9 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Traces != nil {
 		r.MustRegister(traceCollector{s.Traces})
+	}
+	if s.Waiting != nil {
+		r.MustRegister(s.Waiting)
 	}
 	return r
 }

@@ -26,7 +26,7 @@ var (
 	uploadFiles    = desc("gale_upload_files_total", "Finished uploads by code: 200 is stored.", "code")
 	quarantined    = desc("gale_upload_quarantine_total", "Files that have left the quarantine: released or removed.", "result")
 	uploadDeferred = desc("gale_upload_tasks_deferred_total", "Failed attempts to start the tasks of a stored file, which will be repeated.")
-	taskEvents     = desc("gale_task_events_total", "Events of tasks.", "event", "task", "queue")
+	taskEvents     = desc(taskEventsName, "Events of tasks.", "event", "task", "queue")
 )
 
 // poolCollector collects the metrics of pools, by purpose.

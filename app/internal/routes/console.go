@@ -56,6 +56,7 @@ func newConsoleRoutes(d Deps) []server.Route {
 		{Method: get, Path: consolePath + "/{file}", Admit: guard.Read, Handler: c.file, Compress: true},
 		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style, Compress: true},
 		{Method: get, Path: consolePath + "/live", Admit: access.WithToken(guard.Write), Handler: c.live},
+		{Method: get, Path: consolePath + "/history", Admit: guard.Read, Handler: c.history, Compress: true},
 		{Method: get, Path: loginPath, Handler: c.login},
 		{Method: post, Path: loginPath, Admit: guard.SameOrigin, Handler: c.enter, MaxBody: maxLogin},
 		{Method: post, Path: consolePath + "/logout", Admit: guard.SameOrigin, Handler: c.leave},

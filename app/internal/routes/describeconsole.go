@@ -30,6 +30,7 @@ func describeConsole() openapi.Group {
 				ID: "watchConsole", Access: openapi.Handshake, Summary: "Get the data of the console by WebSocket",
 				Description: "The server sends JSON objects at most once a second. Their form may change with each version of the server.",
 			})},
+			"GET " + consolePath + "/history": {describeHistory()},
 			"GET " + loginPath: {{
 				ID: "showLogin", Summary: "Show the login page", Description: "A browser that needs no login is redirected to the console.",
 				Responses: map[string]*openapi.Response{"200": page, "303": elsewhere, "304": notModified},
