@@ -22,20 +22,28 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// work runs a worker slot. When ctx is done, it leases no more tasks and waits for those
-// that are running.
-func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
-	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
+// workerCounters returns the counters of a worker slot.
+func workerCounters(c config.Config, slot string, blocking *pool.Pool) metrics.Sources {
 	counters := metrics.Sources{
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(), Traces: traceCounters(c),
-		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters), Waiting: waitingReader(child.Slot(), c),
+		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters), Waiting: waitingReader(slot, c),
 	}
 	if c.Celery != "" {
 		counters.Celery = new(celery.Counters)
 	}
-	files := uploads.Options{MaxFile: c.MaxUpload, Logger: log}
 	if c.Files != "" { // a worker receives no uploads, but sends requests to object storage
 		counters.Uploads = metrics.NewUploads()
+	}
+	return counters
+}
+
+// work runs a worker slot. When ctx is done, it leases no more tasks and waits for those
+// that are running.
+func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
+	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
+	counters := workerCounters(c, child.Slot(), blocking)
+	files := uploads.Options{MaxFile: c.MaxUpload, Logger: log}
+	if counters.Uploads != nil {
 		files.Meter = counters.Uploads
 	}
 	figures, traces, stop := observe(ctx, child, a, c, counters, log)

@@ -114,8 +114,8 @@ func TestInvalidParentIsIgnored(t *testing.T) {
 
 // values is a context whose values are in a map, like fasthttp.RequestCtx.
 type values struct {
-	context.Context //nolint:containedctx // it is a context
-	all             map[any]any
+	context.Context
+	all map[any]any
 }
 
 func (v values) Value(key any) any { return v.all[key] }

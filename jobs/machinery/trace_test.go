@@ -110,7 +110,7 @@ func TestSpanOfAttempt(t *testing.T) {
 			tracing.TaskID.String(task.ID), tracing.TaskQueue.String("default"), attribute.Int("gale.task.attempt", i+1), attribute.String("gale.worker", "test/worker.0"),
 		} {
 			if v, _ := got.Value(a.Key); v != a.Value {
-				t.Errorf("attribute %s is %v, want %v", a.Key, v.Emit(), a.Value.Emit())
+				t.Errorf("attribute %s is %v, want %v", a.Key, v.String(), a.Value.String())
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func TestSpanAfterLostAttempt(t *testing.T) {
 	}
 	all := attribute.NewSet(s.Attributes()...)
 	if v, _ := all.Value("gale.task.attempt"); v.AsInt64() != 2 {
-		t.Errorf("attempt %v", v.Emit())
+		t.Errorf("attempt %v", v.String())
 	}
 }
 

@@ -15,7 +15,7 @@ func TestTraceVariables(t *testing.T) {
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	ctx := tracing.Parent{Span: parent, State: "a=b"}.Context(t.Context())
 	for _, row := range []struct {
-		ctx  context.Context //nolint:containedctx // a row of the test
+		ctx  context.Context
 		env  string
 		want string
 	}{

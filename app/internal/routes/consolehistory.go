@@ -36,9 +36,7 @@ func describeHistory() openapi.Operation {
 	}}
 	return openapi.Operation{
 		ID: "getHistory", Access: openapi.Read, Summary: "Get the load of the last hour and the last day",
-		Description: "The series hour has a point for ten seconds, day one for five minutes. step is the distance of points in seconds, from the Unix time of the first one. " +
-			"requests, errors, tasks_succeeded, tasks_failed and tasks_retried are rates per second; latency_p50, latency_p95 and task_p95 are seconds; tasks_waiting is a number of tasks. " +
-			"An unknown value is null.",
+		Description: "The series hour has a point for ten seconds, day one for five minutes. Values are rates per second, latencies in seconds, and tasks_waiting is a number of tasks. An unknown value is null.",
 		Responses: map[string]*openapi.Response{"200": openapi.JSON("The two series.", &openapi.Schema{
 			Type: "object", Required: []string{"series"}, Properties: map[string]*openapi.Schema{"series": {
 				Type: "object", Required: []string{"hour", "day"}, Properties: map[string]*openapi.Schema{"hour": series, "day": series},
