@@ -21,11 +21,12 @@ var notOnTheDashboard = map[string]string{
 	"gale_pool_queue_capacity":        "constant: -pool-queue",
 	"gale_pool_done_total":            "requests and tasks per second have panels",
 	"gale_pool_abandoned_total":       "callers that disconnected; the waiting calls have a panel",
+	"gale_tasks_waiting":              "for the console's history; the panels show gale_queue_tasks",
 	"gale_pool_panics_total":          "each is logged with its stack, and is a 500 response or a failed task",
 }
 
 // declared matches where a metric is declared.
-var declared = regexp.MustCompile(`(?:desc\(|NewDesc\(|Name:\s*)"(gale_[a-z0-9_]+)"`)
+var declared = regexp.MustCompile(`(?:desc\(|NewDesc\(|Name:\s*|Name\s*=\s*)"(gale_[a-z0-9_]+)"`)
 
 // emitted returns the names of the metrics that the packages of the server declare.
 func emitted(t *testing.T) (names []string) {

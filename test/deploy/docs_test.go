@@ -151,7 +151,7 @@ func TestPages(t *testing.T) {
 }
 
 // languages are the info strings of blocks without commands.
-var languages = []string{"", "go", "html", "toml", "json", "js", "python"}
+var languages = []string{"", "go", "html", "toml", "json", "js", "python", "yaml"}
 
 // typed matches the start of a line that the reader types.
 var typed = regexp.MustCompile(`(?m)^(\$|make|curl|go|docker|systemctl|bin/server|server) `)
