@@ -36,7 +36,10 @@ func TestE2EConsole(t *testing.T) {
 		{"hostile", nil, nil},
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {
-		t.Run(s.name, func(t *testing.T) { s.run(t, modules, shots) })
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.run(t, modules, shots)
+		})
 	}
 	t.Logf("screenshots are in %s", shots)
 }

@@ -24,6 +24,8 @@ var conditional = map[string]string{
 	"gale_program_memory_bytes":             "worker programs",
 	"gale_program_output_dropped_total":     "worker programs",
 	"gale_statsd_up":                        "-statsd",
+	"gale_trace_spans_dropped_total":        "-trace",
+	"gale_trace_spans_sent_total":           "-trace",
 	"gale_upload_refused_total":             "-upload-hook, -quota",
 }
 
@@ -68,7 +70,7 @@ func TestE2EPromtool(t *testing.T) {
 	if len(named) < 15 {
 		t.Errorf("only %v are used", named)
 	}
-	known := emitted(t)
+	known := append(emitted(t), "gale_broadcast_clients") // of package demo
 	for _, name := range metricNames(text) {
 		if !slices.Contains(known, name) {
 			t.Errorf("%s is exported, but TestDashboardCoversEveryMetric does not find it", name)
