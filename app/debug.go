@@ -140,7 +140,7 @@ func (c *bundleClient) text(ctx context.Context, name string) debugbundle.Part {
 	return c.get(ctx, name, name, c.options.Timeout)
 }
 
-// profiles requests the profiles of a process. The CPU profile comes last: the others show
+// profiles requests the profiles of a process. The CPU profile comes last: the rest show
 // what the process did when the command started. A process that does not respond is not
 // asked again.
 func (c *bundleClient) profiles(ctx context.Context, slot string) []debugbundle.Part {

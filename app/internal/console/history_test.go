@@ -46,8 +46,8 @@ func TestHistoryWithoutAnEndpoint(t *testing.T) {
 		t.Error(err)
 	}
 	secret := errors.New("dial 10.0.0.1: secret")
-	for _, answer := range []func() (int, []byte, error){response(0, "", secret), response(404, "not found", nil)} {
-		c := New(&store{}, Options{GetAdmin: func(context.Context, string) (int, []byte, error) { return answer() }})
+	for _, respond := range []func() (int, []byte, error){response(0, "", secret), response(404, "not found", nil)} {
+		c := New(&store{}, Options{GetAdmin: func(context.Context, string) (int, []byte, error) { return respond() }})
 		if _, err := c.History(t.Context()); !errors.Is(err, ErrAdminAway) || strings.Contains(ErrAdminAway.Error(), "secret") {
 			t.Error(err)
 		}

@@ -16,7 +16,7 @@ const (
 // column is a column of a list.
 type column struct {
 	title string
-	width int // 0: the room that the others leave
+	width int // 0: the room that the other columns leave
 	right bool
 }
 

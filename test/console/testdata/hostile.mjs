@@ -28,7 +28,7 @@ await browse(async (browser) => {
   await visit(page, "/channels");
   await page.fill("#words", markup);
   await page.press("#words", "Enter");
-  await until("it is heard", async () => (await page.locator("#heard").textContent()).includes(markup));
+  await until("it is received", async () => (await page.locator("#received").textContent()).includes(markup));
   // A script in the page would not run (Content-Security-Policy).
   const blocked = await page.evaluate(() => {
     const attempts = [];

@@ -20,7 +20,7 @@ export class Frames {
       try {
         handler(frame);
       } catch (err) {
-        reportError(err); // one part of the page must not stop the others
+        reportError(err); // an error in one part of the page must not stop its other parts
       }
     }
   }

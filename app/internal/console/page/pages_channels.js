@@ -40,7 +40,7 @@ class Messages {
 
 function mountBroadcast(root, app) {
   const messages = new Messages("Broadcast messages", "Messages of any client will be here, those of this page included.");
-  messages.list.id = "heard";
+  messages.list.id = "received";
   const [clients, state] = [el("b", { id: "clients" }, "–"), el("span", { id: "broadcast-state", className: "quiet", role: "status" })];
   const words = el("input", { id: "words", maxLength: 500, autocomplete: "off" });
   const form = el("form", { id: "say", className: "row" }, el("label", { htmlFor: "words" }, "Message to all clients"), words, el("button", {}, "Send"));
