@@ -23,21 +23,25 @@ const requestIDKey = attribute.Key("gale.request.id")
 
 // startSpan starts the span of a request, below the span of the client if the request has
 // a valid traceparent. r is nil if the path has no route. The span is nil without
-// Options.TracerProvider.
+// Options.TracerProvider, and for an untraced route if the client has no span.
 func (s *Server) startSpan(ctx *fasthttp.RequestCtx, c *conn, r *Route) trace.Span {
 	if s.opts.TracerProvider == nil {
 		return nil
 	}
 	h, pattern := &ctx.Request.Header, ""
+	parent := clientSpan(h)
 	if r != nil {
 		pattern = r.Path
+		if r.Untraced && !trace.SpanContextFromContext(parent).IsValid() {
+			return nil
+		}
 	}
 	method := meterName(h.Method())
 	verb := method
 	if method == otherMethod {
 		method, verb = "_OTHER", "HTTP"
 	}
-	_, span := tracing.Root(clientSpan(h), s.opts.TracerProvider, verb, pattern, trace.SpanKindServer)
+	_, span := tracing.Root(parent, s.opts.TracerProvider, verb, pattern, trace.SpanKindServer)
 	ctx.SetUserValue(spanKey, span)
 	if !span.IsRecording() {
 		return span

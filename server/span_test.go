@@ -48,6 +48,7 @@ func spanRoutes() []server.Route {
 		{Method: "GET", Path: "/broken", Handler: func(*fasthttp.RequestCtx) error { return errors.New("disk full") }},
 		{Method: "GET", Path: "/panics", Handler: func(*fasthttp.RequestCtx) error { panic("disk full") }},
 		{Method: "GET", Path: "/refused", Admit: func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(403, "no") }, Handler: textHandler("x")},
+		{Method: "GET", Path: "/probe", Handler: textHandler("x"), Untraced: true},
 		{Method: "GET", Path: "/taken", Handler: func(ctx *fasthttp.RequestCtx) error {
 			ctx.SetStatusCode(101)
 			return server.Take(ctx, func(t *server.Taken) {
@@ -117,6 +118,22 @@ func TestRequestSpans(t *testing.T) {
 		if !children[name] {
 			t.Errorf("there is no span %q", name)
 		}
+	}
+}
+
+// A request to an untraced route has a span only if its client has one.
+func TestUntraced(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	s := open(t, server.Options{TracerProvider: sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))}, spanRoutes()...)
+	for _, fields := range []string{"", "Traceparent: 00-x\r\n", traceparent} {
+		if got := statuses(talk(t, s, "GET /probe HTTP/1.1\r\nHost: test\r\n"+fields+"\r\n")); got != "200" {
+			t.Errorf("%q: %s", fields, got)
+		}
+	}
+	testutil.Eventually(t, "the last request has a span", func() bool { return len(spans.Ended()) > 0 })
+	if all := spans.Ended(); len(all) != 1 || all[0].Parent().SpanID().String() != clientSpan {
+		t.Errorf("%d spans", len(all))
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -60,7 +62,37 @@ func slotSum(reports [][]byte, past []byte, names ...string) ([]*dto.MetricFamil
 		}
 		s.add(families, i < len(reports))
 	}
+	for _, f := range s.byName {
+		for _, m := range f.Metric {
+			roundSums(m)
+		}
+	}
 	return s.sorted(), failed
+}
+
+// roundSums rounds sums to twelve digits. When a process ends, its numbers are added in
+// another order, and the last bit of a sum may differ: a counter would seem to fall, which
+// Prometheus takes for a restart.
+func roundSums(m *dto.Metric) {
+	switch {
+	case m.Counter != nil:
+		m.Counter.Value = new(rounded(m.Counter.GetValue()))
+	case m.Summary != nil:
+		m.Summary.SampleSum = new(rounded(m.Summary.GetSampleSum()))
+	case m.Histogram != nil:
+		m.Histogram.SampleSum = new(rounded(m.Histogram.GetSampleSum()))
+	}
+}
+
+func rounded(x float64) float64 {
+	if x == math.Trunc(x) || math.IsNaN(x) || math.IsInf(x, 0) {
+		return x
+	}
+	r, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 12, 64), 64)
+	if err != nil {
+		return x
+	}
+	return r
 }
 
 // sum adds the metrics of several processes.

@@ -79,6 +79,28 @@ took_seconds_count 127
 	}
 }
 
+// A counter does not change when a process ends, in whatever order the numbers are added:
+// 0.1+0.2+0.3 is more than 0.3+0.2+0.1.
+func TestSumDoesNotDependOnTheOrder(t *testing.T) {
+	sum := func(past []byte, running ...float64) string {
+		t.Helper()
+		var reports [][]byte
+		for _, done := range running {
+			reports = append(reports, process(t, done, 0, 0))
+		}
+		families, err := slotSum(reports, past, "done_total", "took_seconds")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text(t, families)
+	}
+	all := sum(nil, 0.1, 0.2, 0.3)
+	past := Merge(Merge(nil, process(t, 0.3, 0, 0)), process(t, 0.2, 0, 0))
+	if got := sum(past, 0.1); !strings.Contains(got, "done_total 0.6\n") || !strings.Contains(all, "done_total 0.6\n") {
+		t.Errorf("all running:\n%stwo have ended:\n%s", all, got)
+	}
+}
+
 func TestASlotWithoutProcessesIsItsPast(t *testing.T) {
 	families, err := slotSum(nil, Merge(nil, process(t, 8, 50, 1)))
 	want := "by_kind_total{kind=\"a\"} 8\ndone_total 8\ntook_seconds_sum 4\ntook_seconds_count 8\n"

@@ -34,7 +34,7 @@ func ForProgram(d Deps, announced func(session string) error) []server.Route {
 			all[i].Handler = reportSession(r.Handler, announced)
 		}
 	}
-	return append(all, server.Route{Method: fasthttp.MethodGet, Path: HealthPath, Handler: healthz})
+	return append(all, server.Route{Method: fasthttp.MethodGet, Path: HealthPath, Handler: healthz, Untraced: true})
 }
 
 // reportSession calls announced with the session in a successful response of next.

@@ -123,7 +123,7 @@ func groupsOf(d Deps) []openapi.Group {
 	description := &description{}
 	get := fasthttp.MethodGet
 	parts := map[string][]server.Route{
-		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz}},
+		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz, Untraced: true}},
 		"uploads":        newUploadRoutes(d).routes(d.Guard, d.UploadAdmit),
 		"tus":            resumableRoutes(d),
 		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard), queues.routes(d.Guard), schedules.routes(d.Guard)),

@@ -24,7 +24,7 @@ type workerRoutes struct{ service *workerapi.Service }
 func WorkerRoutes(s *workerapi.Service, admit func(*fasthttp.RequestHeader) (any, error)) []server.Route {
 	w := &workerRoutes{s}
 	post := func(path string, handler server.Handler) server.Route {
-		return server.Route{Method: fasthttp.MethodPost, Path: "/workers/" + path, Admit: admit, Handler: handler, MaxBody: workerapi.MaxBody}
+		return server.Route{Method: fasthttp.MethodPost, Path: "/workers/" + path, Admit: admit, Handler: handler, MaxBody: workerapi.MaxBody, Untraced: true}
 	}
 	return []server.Route{
 		post("announce", w.announce),
