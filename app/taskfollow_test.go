@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,11 +20,21 @@ import (
 // listed is a task store of a few tasks, the newest first, with pages of one task.
 type listed struct {
 	driver.Store
+	mu    sync.Mutex
 	tasks []*jobs.Task
 	err   error
 }
 
+// fail makes calls return an error; nil ends that.
+func (l *listed) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
 func (l *listed) Get(_ context.Context, id string) (*jobs.Task, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, t := range l.tasks {
 		if t.ID == id {
 			return t, l.err
@@ -33,6 +44,8 @@ func (l *listed) Get(_ context.Context, id string) (*jobs.Task, error) {
 }
 
 func (l *listed) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	p := &jobs.Page{}
 	for i, t := range l.tasks {
 		if int64(i) >= q.Before && q.Matches(t) {
@@ -46,6 +59,8 @@ func (l *listed) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 
 // set replaces a task, or adds a new one.
 func (l *listed) set(t jobs.Task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i, old := range l.tasks {
 		if old.ID == t.ID {
 			l.tasks[i] = &t
@@ -126,11 +141,11 @@ func TestFollowerAfterAnError(t *testing.T) {
 	f := &follower{store: s}
 	lines(t, f)
 	s.set(jobs.Task{ID: "a", State: jobs.StateQueued, Created: noon})
-	s.err = jobs.ErrUnavailable
+	s.fail(jobs.ErrUnavailable)
 	if _, err := f.next(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
-	s.err = nil
+	s.fail(nil)
 	if got := lines(t, f); len(got) != 1 {
 		t.Errorf("%q", got)
 	}
@@ -151,9 +166,9 @@ func TestFollow(t *testing.T) {
 		synctest.Wait()
 		s.set(jobs.Task{ID: "second", Name: "say", State: jobs.StateFailed, Created: *at(5), Finished: at(6)})
 		time.Sleep(2 * followPause)
-		s.err = fmt.Errorf("%w: gone", jobs.ErrUnavailable)
+		s.fail(fmt.Errorf("%w: gone", jobs.ErrUnavailable))
 		time.Sleep(3 * followPause)
-		s.err = nil
+		s.fail(nil)
 		s.set(jobs.Task{ID: "third", Name: "say", State: jobs.StateFailed, Created: *at(7), Finished: at(8)})
 		time.Sleep(2 * followPause)
 		cancel()

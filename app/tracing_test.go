@@ -129,14 +129,14 @@ func TestTraceSample(t *testing.T) {
 			if got := get(t, url+"/broken"); got != 500 {
 				t.Fatalf("status %d", got)
 			}
-		} else if got := get(t, url+"/healthz"); got != 200 {
+		} else if got := get(t, url+"/tasks/types"); got != 200 {
 			t.Fatalf("status %d", got)
 		}
 	}
 	testutil.Eventually(t, "each failed request has been sent", func() bool {
 		return strings.Count(names(r), "GET /broken ") == failing
 	})
-	if n := strings.Count(names(r), "GET /healthz "); n < 3 || n > 50 { // 19 on average, with a standard deviation of 4.1
+	if n := strings.Count(names(r), "GET /tasks/types "); n < 3 || n > 50 { // 19 on average, with a standard deviation of 4.1
 		t.Errorf("%d of %d requests are sampled", n, total-failing)
 	}
 	failed := r.Await(t, "GET /broken")

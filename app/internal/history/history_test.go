@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,7 @@ func (b body) hour(name string) (all []float64) {
 
 // load is a server with a number of requests per second.
 type load struct {
+	mu     sync.Mutex
 	rate   float64
 	began  time.Time
 	totals Totals
@@ -60,6 +62,8 @@ type load struct {
 }
 
 func (l *load) source(context.Context) (Totals, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	seconds := time.Since(l.began).Seconds()
 	l.began = time.Now()
 	n := l.rate * seconds
@@ -68,6 +72,13 @@ func (l *load) source(context.Context) (Totals, error) {
 	l.totals.Latency = Histogram{Bounds: []float64{1, 2}, Counts: []float64{l.totals.Requests, 0, 0}}
 	l.totals.Succeeded += n / 2
 	return l.totals, l.err
+}
+
+// set changes the rate and the error of the next calls.
+func (l *load) set(rate float64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate, l.err = rate, err
 }
 
 // running runs a History in a bubble whose clock is at a full step.
@@ -124,7 +135,7 @@ func TestHistoryHasRatesAndQuantiles(t *testing.T) {
 func TestHistoryHasAFixedSize(t *testing.T) {
 	l := &load{rate: 5}
 	running(t, Options{}, l, func(t *testing.T, h *History) {
-		l.rate = 1
+		l.set(1, nil)
 		pass(25 * time.Hour)
 		b := read(t, h)
 		if got := len(b.hour("requests")); got != 360 {
@@ -146,9 +157,9 @@ func TestHistoryHasGaps(t *testing.T) {
 	l := &load{rate: 1}
 	running(t, Options{}, l, func(t *testing.T, h *History) {
 		pass(20 * time.Second)
-		l.err = errors.New("no response")
+		l.set(1, errors.New("no response"))
 		pass(2 * time.Minute)
-		l.err = nil
+		l.set(1, nil)
 		pass(20 * time.Second)
 		got := read(t, h).hour("requests")
 		if len(got) != 16 || got[1] != 1 || got[2] != -1 || got[14] != -1 || got[15] != 1 {

@@ -81,19 +81,36 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 
 // store is a task store that responds when the test lets it.
 type store struct {
-	calls  int
-	answer chan error // nil: at once
-	closed bool
+	mu       sync.Mutex
+	calls    int
+	response chan error // nil: at once
+	closed   bool
+}
+
+// hold makes calls wait for an error from responses.
+func (s *store) hold(responses chan error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.response = responses
+}
+
+// count returns the number of calls.
+func (s *store) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
 }
 
 func (s *store) Depth(ctx context.Context) ([]driver.Depth, error) {
+	s.mu.Lock()
 	s.calls++
-	depths := []driver.Depth{{Queue: "default", Waiting: s.calls}}
-	if s.answer == nil {
+	depths, response := []driver.Depth{{Queue: "default", Waiting: s.calls}}, s.response
+	s.mu.Unlock()
+	if response == nil {
 		return depths, nil
 	}
 	select {
-	case err := <-s.answer:
+	case err := <-response:
 		return depths, err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -137,13 +154,14 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		readers.Wait()
 
 		// A store that does not respond delays Latest only for a short time.
-		s.answer = make(chan error)
+		responses := make(chan error)
+		s.hold(responses)
 		time.Sleep(queuesFresh)
 		began := time.Now()
 		if _, ok := q.Latest(ctx); ok || time.Since(began) != queuesPatience {
 			t.Errorf("a store that hangs: %v after %v", ok, time.Since(began))
 		}
-		s.answer <- nil
+		responses <- nil
 		synctest.Wait()
 		if depths, ok := q.Latest(ctx); !ok || depths[0].Waiting != 3 {
 			t.Errorf("when it has come back: %v, %v", depths, ok)

@@ -95,11 +95,12 @@ func TestWaiting(t *testing.T) {
 		go func() { ended <- w.Run(ctx, s) }() // ends with cancel
 		time.Sleep(35 * time.Second)
 		synctest.Wait()
-		if s.calls != 4 || *w.known.Load() != 4 || collectedBy(w) != 1 {
-			t.Errorf("%d calls, %d metrics", s.calls, collectedBy(w))
+		if s.count() != 4 || *w.known.Load() != 4 || collectedBy(w) != 1 {
+			t.Errorf("%d calls, %d metrics", s.count(), collectedBy(w))
 		}
-		s.answer = make(chan error, 1)
-		s.answer <- errors.New("gone")
+		responses := make(chan error, 1)
+		responses <- errors.New("gone")
+		s.hold(responses)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if collectedBy(w) != 0 {
@@ -107,11 +108,11 @@ func TestWaiting(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second) // a call that lasts until its timeout
 		time.Sleep(queuesTimeout)
-		calls := s.calls
+		calls := s.count()
 		time.Sleep(97 * queuesTimeout)
 		synctest.Wait()
-		if s.calls != calls {
-			t.Errorf("%d calls after one that took %v", s.calls-calls, queuesTimeout)
+		if s.count() != calls {
+			t.Errorf("%d calls after one that took %v", s.count()-calls, queuesTimeout)
 		}
 		cancel()
 		if err := <-ended; err != nil {

@@ -78,24 +78,43 @@ func (s *fakeStore) Close() error {
 // screen is a simulated terminal that records whether it was restored.
 type screen struct {
 	tcell.SimulationScreen
+	mu       sync.Mutex // held while the cells change or are read
 	restored atomic.Bool
 }
 
 func newScreen() *screen { return &screen{SimulationScreen: tcell.NewSimulationScreen("UTF-8")} }
 
 func (s *screen) Init() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	err := s.SimulationScreen.Init()
 	s.SetSize(80, 24)
 	return err
 }
 
+func (s *screen) Show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.SimulationScreen.Show()
+}
+
+func (s *screen) Sync() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.SimulationScreen.Sync()
+}
+
 func (s *screen) Fini() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.restored.Store(true)
 	s.SimulationScreen.Fini()
 }
 
 // text returns what the terminal shows.
 func (s *screen) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	cells, width, height := s.GetContents()
 	var b strings.Builder
 	for i, c := range cells[:width*height] {
