@@ -2,6 +2,7 @@ package openapi
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -30,6 +31,7 @@ func TestResponses(t *testing.T) {
 	t.Parallel()
 	c := converse(t, app.Platform{}, "-max-upload", "1000", "-admin", "unix:"+filepath.Join(t.TempDir(), "admin"))
 	c.tasks()
+	c.workers()
 	c.workflows()
 	c.uploads()
 	c.tus()
@@ -98,6 +100,29 @@ func (c *conversation) tasks() {
 	c.send(exchange{"cancelTask", "DELETE", "/tasks/later", "", nil, 200})
 	c.send(exchange{"cancelTask", "DELETE", "/tasks/" + id, "", nil, 409})
 	c.send(exchange{"cancelTask", "DELETE", "/tasks/none", "", nil, 404})
+}
+
+func (c *conversation) workers() {
+	_, body := c.send(exchange{"announceWorker", "POST", "/workers/announce", `{"worker":"w","version":"1","tasks":[{"name":"count"}]}`, []string{jsonBody}, 200})
+	session := member(c.T, body, "session")
+	c.send(exchange{"announceWorker", "POST", "/workers/announce", `{"worker":"w","tasks":[{"name":""}]}`, []string{jsonBody}, 400})
+	for range 2 {
+		c.send(exchange{"createTask", "POST", "/tasks", `{"task":"count","args":["a b"]}`, []string{jsonBody}, 202})
+	}
+	_, body = c.send(exchange{"leaseTasks", "POST", "/workers/lease", `{"session":"` + session + `","queues":["default"],"max":2,"wait":25,"holds":[]}`, []string{jsonBody}, 200})
+	var leased struct{ Leases []struct{ Lease string } }
+	if err := json.Unmarshal(body, &leased); err != nil || len(leased.Leases) != 2 {
+		c.Fatalf("%s: %v", body, err)
+	}
+	first, second := leased.Leases[0].Lease, leased.Leases[1].Lease
+	c.send(exchange{"leaseTasks", "POST", "/workers/lease", `{"session":"w~none","queues":["default"],"max":1,"wait":0,"holds":[]}`, []string{jsonBody}, 410})
+	c.send(exchange{"reportProgress", "POST", "/workers/progress", `[{"lease":"` + first + `","progress":50,"note":"half"}]`, []string{jsonBody}, 200})
+	c.send(exchange{"appendTaskLogs", "POST", "/workers/log", `[{"lease":"` + first + `","lines":"counting\n"}]`, []string{jsonBody}, 200})
+	c.send(exchange{"putTaskArtifact", "PUT", "/workers/artifacts/" + first + "/words.txt", "a b", []string{"Content-Type: application/octet-stream"}, 200})
+	c.send(exchange{"putTaskArtifact", "PUT", "/workers/artifacts/none/words.txt", "a b", []string{"Content-Type: application/octet-stream"}, 400})
+	c.send(exchange{"extendLeases", "POST", "/workers/extend", `{"session":"` + session + `","holds":["` + first + `","` + second + `"],"wait":0}`, []string{jsonBody}, 200})
+	c.send(exchange{"finishAttempts", "POST", "/workers/finish", `[{"lease":"` + first + `","state":"success","result":2,"artifacts":["words.txt"]}]`, []string{jsonBody}, 200})
+	c.send(exchange{"releaseTasks", "POST", "/workers/release", `[{"lease":"` + second + `","delay":1}]`, []string{jsonBody}, 200})
 }
 
 func (c *conversation) workflows() {
