@@ -117,7 +117,7 @@ func checkManual(t *testing.T, top string) {
 	if out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
-	if text := harness.Run(t, "mandoc", "-T", "utf8", "-O", "width=200", page); !strings.Contains(text, "tasks list|show ID") {
+	if text := harness.Run(t, "mandoc", "-T", "utf8", "-O", "width=200", page); !strings.Contains(text, "tasks show ID|log ID") {
 		t.Errorf("the page is\n%s", text)
 	}
 }
