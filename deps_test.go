@@ -71,6 +71,7 @@ var floors = map[string]int{
 	"demo":          35,
 
 	"internal/duration":        0,
+	"internal/quantile":        0,
 	"internal/bytesize":        0,
 	"app/internal/process":     20,
 	"app/internal/program":     23,

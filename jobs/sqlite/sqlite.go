@@ -49,9 +49,9 @@ type Options struct {
 	// MaxLost is the number of lost leases after which a task is dead. Default
 	// driver.DefaultMaxLost, 5.
 	MaxLost int
-	// Poll is the longest time after which a waiting Lease or Watch detects changes by
-	// other processes. Changes through this Store are detected at once. Default
-	// DefaultPoll, 25 ms.
+	// Poll is the interval at which a waiting Lease or Watch looks for changes by other
+	// processes after a write to the file. Changes through this Store are detected at once.
+	// Default DefaultPoll, 25 ms.
 	Poll time.Duration
 	// Keep is the retention time of tasks and groups that have ended. Default
 	// driver.DefaultKeep, 7 days.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/galeserver/gale/internal/quantile"
 )
 
 // Totals are sums over all processes since the server started. They do not decrease, except
@@ -121,23 +123,11 @@ func (h Histogram) plus(later Histogram) Histogram {
 	return sum
 }
 
-// quantile returns the q-quantile, interpolated within its bucket as Prometheus'
-// histogram_quantile does. It is NaN without durations, and the last bound if it lies above
-// that.
+// quantile returns the q-quantile, see package quantile. It is NaN without durations.
 func (h Histogram) quantile(q float64) float64 {
-	total := 0.0
-	for _, n := range h.Counts {
-		total += n
-	}
-	if total == 0 || len(h.Counts) != len(h.Bounds)+1 || len(h.Bounds) == 0 {
+	value, ok := quantile.Of(q, h.Bounds, h.Counts)
+	if !ok {
 		return math.NaN()
 	}
-	rank, below, lower := q*total, 0.0, 0.0
-	for i, bound := range h.Bounds {
-		if n := h.Counts[i]; n > 0 && below+n >= rank {
-			return lower + (bound-lower)*(rank-below)/n
-		}
-		below, lower = below+h.Counts[i], bound
-	}
-	return lower
+	return value
 }

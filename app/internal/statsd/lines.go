@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/galeserver/gale/internal/quantile"
 )
 
 // line is the text for one series, without a line feed at its end.
@@ -99,11 +101,12 @@ func (x series) histogram(all []line, h *dto.Histogram) []line {
 		return all
 	}
 	since := len(all)
+	bounds, counts := additional(before, h)
 	for _, q := range []struct {
 		suffix string
 		rank   float64
 	}{{".p50", 0.5}, {".p95", 0.95}, {".p99", 0.99}} {
-		if value, ok := quantile(q.rank, before, h); ok {
+		if value, ok := quantile.Of(q.rank, bounds, counts); ok {
 			all = x.gauge(all, q.suffix, value)
 		}
 	}
@@ -113,31 +116,24 @@ func (x series) histogram(all []line, h *dto.Histogram) []line {
 	return all
 }
 
-// quantile returns a quantile of the values that h has in addition to before, by linear
-// interpolation within a bucket, as histogram_quantile of Prometheus. A quantile beyond the
-// last bucket is the bound of that. ok is false if h has no additional values.
-func quantile(rank float64, before, h *dto.Histogram) (value float64, ok bool) {
+// additional returns the finite bounds of h, and the numbers of values in its buckets that h
+// has in addition to before.
+func additional(before, h *dto.Histogram) (bounds, counts []float64) {
 	earlier := map[float64]uint64{}
 	for _, b := range before.GetBucket() {
 		earlier[b.GetUpperBound()] = b.GetCumulativeCount()
 	}
-	total := float64(h.GetSampleCount()) - float64(before.GetSampleCount())
-	if total <= 0 {
-		return 0, false
-	}
-	low, below := 0.0, 0.0
+	below := 0.0
 	for _, b := range h.GetBucket() {
 		bound := b.GetUpperBound()
 		if math.IsInf(bound, 0) {
 			break
 		}
-		upTo := float64(b.GetCumulativeCount()) - float64(earlier[bound])
-		if upTo >= rank*total && upTo > below {
-			return low + (bound-low)*(rank*total-below)/(upTo-below), true
-		}
-		low, below = bound, max(below, upTo)
+		upTo := max(below, float64(b.GetCumulativeCount())-float64(earlier[bound]))
+		bounds, counts, below = append(bounds, bound), append(counts, upTo-below), upTo
 	}
-	return low, len(h.GetBucket()) > 0
+	total := float64(h.GetSampleCount()) - float64(before.GetSampleCount())
+	return bounds, append(counts, max(0, total-below))
 }
 
 // number returns a number without an exponent, which not all daemons parse.
