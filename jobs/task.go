@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -192,13 +191,23 @@ const (
 // DefaultQueue is the queue of tasks that have no other queue.
 const DefaultQueue = "default"
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+// maxID is the largest length of an id in bytes.
+const maxID = 128
 
 // ValidID reports whether id may name a task: 1 to 128 letters, digits, dots,
 // underscores and hyphens, but not "types" (GET /tasks/types lists the task types) and
 // not "." or ".." (ids are folder names).
 func ValidID(id string) bool {
-	return idPattern.MatchString(id) && id != "types" && id != "." && id != ".."
+	if id == "" || len(id) > maxID || id == "types" || id == "." || id == ".." {
+		return false
+	}
+	for _, c := range []byte(id) {
+		letterOrDigit := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letterOrDigit && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // idError is the error of an id that ValidID refuses. kind says what has the id.

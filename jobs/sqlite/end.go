@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -66,7 +65,11 @@ func (t *tx) endFinished(ctx context.Context, r *row, l *driver.Lease, e driver.
 	if err != nil {
 		return driver.Ended{}, err
 	}
-	return driver.Ended{Task: &r.task, State: o.State}, t.finish(ctx, l, o, ended)
+	held, err := r.heldRow()
+	if err != nil {
+		return driver.Ended{}, err
+	}
+	return driver.Ended{Task: &r.task, State: o.State}, t.finish(ctx, held, l, o, ended)
 }
 
 func (t *tx) endUnfinished(ctx context.Context, r *row, l *driver.Lease, e driver.Ending) (jobs.State, error) {
@@ -120,13 +123,21 @@ func (s *Store) others(ctx context.Context, owner string, keep []*driver.Lease) 
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err reports it
+	type attempt struct {
+		task   string
+		number int
+	}
+	kept := make(map[attempt]bool, len(keep))
+	for _, l := range keep {
+		kept[attempt{l.Task.ID, l.Attempt}] = true
+	}
 	for rows.Next() {
-		l := &driver.Lease{Task: new(jobs.Task), Owner: owner}
-		if err := rows.Scan(&l.Task.ID, &l.Attempt); err != nil {
+		var a attempt
+		if err := rows.Scan(&a.task, &a.number); err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(keep, func(k *driver.Lease) bool { return k.Task.ID == l.Task.ID && k.Attempt == l.Attempt }) {
-			all = append(all, l)
+		if !kept[a] {
+			all = append(all, &driver.Lease{Task: &jobs.Task{ID: a.task}, Owner: owner, Attempt: a.number})
 		}
 	}
 	return all, rows.Err()

@@ -28,7 +28,13 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	err := o.Check()
 	if err == nil {
-		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.finish(ctx, l, o, nil) })
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+			r, err := tx.held(ctx, l)
+			if err != nil {
+				return err
+			}
+			return tx.finish(ctx, r, l, o, nil)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("finish task %s: %w", l.Task.ID, err)
@@ -36,8 +42,9 @@ func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) e
 	return nil
 }
 
-// finish ends an attempt. ended is the new value of that column; nil leaves it as it is.
-func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome, ended any) error {
+// finish ends an attempt at the task r. ended is the new value of that column; nil leaves it
+// as it is.
+func (t *tx) finish(ctx context.Context, r heldRow, l *driver.Lease, o driver.Outcome, ended any) error {
 	o = o.Bounded()
 	set := `state = ?, due = ?, run_at = coalesce(?, run_at), finished = ?, progress = coalesce(?, progress),
 		result = ?, error = ?, artifacts = ?, failures = ?, ended = coalesce(?, ended)`
@@ -54,10 +61,6 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome, ende
 		finished = now
 	}
 	artifacts, err := jsonText(o.Artifacts)
-	if err != nil {
-		return err
-	}
-	r, err := t.held(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -91,7 +94,7 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome, ende
 	return err
 }
 
-// heldRow holds the columns that Finish reads before it changes the task.
+// heldRow holds the columns that finish needs before it changes the task.
 type heldRow struct {
 	seq      int64
 	failures string // JSON
@@ -111,6 +114,15 @@ func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {
 		err = jobs.ErrLeaseLost
 	}
 	return r, err
+}
+
+// heldRow returns the columns of a row that finish needs.
+func (r *row) heldRow() (heldRow, error) {
+	failures, err := jsonText(r.task.Failures)
+	return heldRow{
+		seq: r.seq, failures: failures, lost: r.lost, member: r.member,
+		workflow: r.task.WorkflowID(), followed: len(r.task.Followers) > 0,
+	}, err
 }
 
 // addFailure does the same as driver.AddFailure, with the failures as JSON.

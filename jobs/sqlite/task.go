@@ -50,22 +50,27 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	if t.State == jobs.StateQueued && t.RunAt.After(now) {
 		t.State = jobs.StateScheduled
 	}
-	for _, list := range []struct {
-		text []byte
-		into any
-	}{{followers, &t.Followers}, {ended, &t.Ended}} {
-		if list.text == nil {
-			continue
-		}
-		if err := json.Unmarshal(list.text, list.into); err != nil {
-			return fmt.Errorf("decode task %s: %w", t.ID, err)
-		}
-	}
-	if err := errors.Join(json.Unmarshal(artifacts, &t.Artifacts), json.Unmarshal(failures, &t.Failures)); err != nil {
+	err = errors.Join(
+		listFrom(followers, &t.Followers), listFrom(ended, &t.Ended),
+		listFrom(artifacts, &t.Artifacts), listFrom(failures, &t.Failures))
+	if err != nil {
 		return fmt.Errorf("decode task %s: %w", t.ID, err)
 	}
 	t.Repair()
 	return nil
+}
+
+// listFrom decodes a list from the text of a JSON column. Most columns of most tasks are
+// NULL or the empty list, for which it sets an empty slice without the decoder.
+func listFrom[T any](text []byte, list *[]T) error {
+	switch string(text) {
+	case "":
+		return nil
+	case "[]":
+		*list = []T{}
+		return nil
+	}
+	return json.Unmarshal(text, list)
 }
 
 // jsonText returns v as the text of a JSON column, with [] for a nil slice. It is text, not
