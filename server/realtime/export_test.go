@@ -16,3 +16,7 @@ func (h *Hub) Running() bool {
 
 // Abort ends the connection without a close frame.
 func (c *Conn) Abort() { c.abort() }
+
+// ParkAtOnce makes connections park without the pause after a message. It must be called
+// before the first connection.
+func (h *Hub) ParkAtOnce() { h.stay = 0 }

@@ -3,6 +3,7 @@ package realtime
 import (
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,6 +39,8 @@ type inBytes struct {
 	unread  []byte        // part of buf that was received and not yet read
 	drained bool          // the last read from the socket returned all that it had
 	wait    bool          // await must wait for bytes, since the connection could not be parked
+	stay    time.Duration // time that await waits for bytes before it returns errIdle
+	stayBy  time.Time     // read deadline for stay; zero: none
 	slots   chan struct{} // see parking; nil if the goroutine has no slot
 }
 
@@ -51,6 +54,7 @@ func (p *deadlineConn) beginRead(slots chan struct{}, wait bool) {
 	if p.parkable {
 		p.in = inBuffers.Get().(*inBytes)
 		p.in.unread, p.in.drained, p.in.wait, p.in.slots = nil, false, wait, slots
+		p.in.stay, p.in.stayBy = 0, time.Time{}
 	}
 }
 
@@ -59,6 +63,15 @@ func (p *deadlineConn) endRead() {
 		p.releaseSlot()
 		inBuffers.Put(p.in)
 		p.in = nil
+	}
+}
+
+// received is called for each complete message. The goroutine then waits for the next one for
+// the time stay, so that a busy connection is not parked after each message.
+func (p *deadlineConn) received(stay time.Duration) {
+	p.releaseSlot()
+	if p.in != nil {
+		p.in.stay = stay
 	}
 }
 
@@ -95,10 +108,22 @@ func (p *deadlineConn) readSocket(b []byte) (int, error) {
 		p.in.drained = false
 	}
 	n, err := p.Taken.Read(b)
+	if n == 0 && p.in != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		// The deadline is only for the time between two messages.
+		if err := p.clearStay(); err != nil {
+			return 0, err
+		}
+		n, err = p.Taken.Read(b)
+	}
 	if n > 0 {
 		p.lastRead.set()
 	}
 	return n, err
+}
+
+func (p *deadlineConn) clearStay() error {
+	p.in.stayBy = time.Time{}
+	return p.SetReadDeadline(time.Time{})
 }
 
 // await returns nil when bytes of a message or of a close frame can be read, and errIdle if
@@ -145,10 +170,10 @@ func (p *deadlineConn) fill() error {
 		in.wait = false
 		return p.readMore()
 	}
-	if in.drained {
+	if in.drained && in.stay == 0 {
 		return errIdle
 	}
-	n, err := p.TryRead(in.buf[:])
+	n, err := p.readSoon()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 		return errIdle
@@ -158,6 +183,31 @@ func (p *deadlineConn) fill() error {
 	p.lastRead.set()
 	in.unread, in.drained = in.buf[:n], n < len(in.buf)
 	return nil
+}
+
+// readSoon reads what has arrived or arrives within in.stay. If nothing does, the error is
+// syscall.EAGAIN.
+func (p *deadlineConn) readSoon() (n int, err error) {
+	in := p.in
+	if in.stay == 0 {
+		return p.TryRead(in.buf[:])
+	}
+	p.releaseSlot()
+	if now := time.Now(); in.stayBy.Sub(now) < in.stay/2 { // not for each message
+		in.stayBy = now.Add(in.stay)
+		if err := p.SetReadDeadline(in.stayBy); err != nil {
+			return 0, err
+		}
+	}
+	n, err = p.Taken.Read(in.buf[:])
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := p.clearStay(); err != nil {
+			return 0, err
+		}
+		in.stay = 0
+		return 0, syscall.EAGAIN
+	}
+	return n, err
 }
 
 // readMore waits for more bytes and adds them to in.unread, which is empty or a part of a

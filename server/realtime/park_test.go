@@ -44,6 +44,7 @@ func (c *raw) send(parts ...[]byte) {
 func TestParkedFramesSplit(t *testing.T) {
 	t.Parallel()
 	s := open(t, realtime.Options{}, echoes)
+	s.hub.ParkAtOnce()
 	long := strings.Repeat("long", 50) // more than 125 bytes, so the header has two more
 	sent := [][]byte{
 		frame(pong, "unsolicited"), frame(text, ""), frame(ping, "first"), frame(textBegin, "hel"), frame(ping, ""),
@@ -118,6 +119,28 @@ func TestUnreadBytesAreNotParked(t *testing.T) {
 	}
 }
 
+// A connection that had a message keeps its goroutine for a while. Afterwards it is parked, and
+// a frame that began during that time may take longer.
+func TestStaysAfterMessage(t *testing.T) {
+	t.Parallel()
+	s := open(t, realtime.Options{}, echoes)
+	c := dialRaw(t, s, "")
+	for range 2 {
+		wantParked(t, s, 1)
+		c.wantEcho()
+		half := frame(text, "slow")
+		c.send(half[:4])
+		began := time.Now()
+		testutil.Eventually(t, "the pause is over", func() bool { return time.Since(began) > 1500*time.Millisecond })
+		if s.hub.Parked() != 0 {
+			t.Error("parked inside a frame")
+		}
+		c.send(half[4:])
+		c.wantFrame(received(text, "slow"))
+	}
+	wantParked(t, s, 1)
+}
+
 // All parked connections are served if they are woken at the same time, although only few
 // may begin at a time.
 func TestManyWake(t *testing.T) {
@@ -183,6 +206,7 @@ func TestIdleWithoutGoroutine(t *testing.T) {
 func TestConnectionBeforeRun(t *testing.T) {
 	t.Parallel()
 	s := &site{hub: realtime.New(realtime.Options{})}
+	s.hub.ParkAtOnce()
 	srv, err := server.New(server.Options{}, []server.Route{{Method: "GET", Path: "/", Handler: func(ctx *fasthttp.RequestCtx) error {
 		return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: echoes()})
 	}}})

@@ -41,7 +41,7 @@ func (c *Conn) read() error {
 		case kind == websocket.TextMessage && !utf8.Valid(data):
 			return errUTF8
 		}
-		c.net.releaseSlot()
+		c.net.received(c.hub.stay)
 		c.hub.opts.Meter.Received()
 		c.net.handling.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {

@@ -58,6 +58,10 @@ const (
 // closeTimeout is the time that a client has to respond to a close frame.
 const closeTimeout = 5 * time.Second
 
+// parkAfter is the time for which a connection keeps its goroutine after a message, or half of
+// that time after several messages. A busy connection then needs no new goroutine for each.
+const parkAfter = time.Second
+
 // ErrClosed is the error of sending to a connection that is closed or closing.
 var ErrClosed = errors.New("connection is closed")
 
@@ -118,6 +122,7 @@ type Hub struct {
 	opts    Options
 	wheel   *wheel
 	parking parking
+	stay    time.Duration // see parkAfter; replaced by tests
 
 	mu         sync.Mutex
 	open       map[member]struct{}
@@ -138,7 +143,7 @@ func New(o Options) *Hub {
 	o.setDefaults()
 	return &Hub{
 		opts: o, wheel: newWheel(), open: make(map[member]struct{}),
-		parking: parking{slots: make(chan struct{}, o.Readers)},
+		parking: parking{slots: make(chan struct{}, o.Readers)}, stay: parkAfter,
 	}
 }
 
