@@ -173,6 +173,9 @@ func (p *deadlineConn) fill() error {
 	if in.drained && in.stay == 0 {
 		return errIdle
 	}
+	if in.unread != nil {
+		p.releaseSlot() // a client that sends pings without a pause must not delay others
+	}
 	n, err := p.readSoon()
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
