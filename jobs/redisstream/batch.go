@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -66,6 +67,7 @@ func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any
 
 func (b *batcher) run() {
 	for {
+		runtime.Gosched() // goroutines that are ready to run may add their calls
 		b.mu.Lock()
 		n := min(len(b.waiting), batchLimit)
 		calls := b.waiting[:n:n]
