@@ -35,5 +35,5 @@ for _ = 1, tonumber(ARGV[FIRST]) do
   replies[#replies + 1] = ok and reply or errtext(reply)
   i = i + 1 + ARGV[i]
 end
-if refused then error(refused) end -- a missing permission concerns all calls, and is logged
+if refused then error({ err = errtext(refused) }) end -- a missing permission concerns all calls, and is logged
 return replies
