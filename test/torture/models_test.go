@@ -79,7 +79,8 @@ func agrees(s register, o op) bool {
 	return got == s.State && o.Tag == s.Tag
 }
 
-// stepQueue returns the states in which a queue may be after an operation.
+// stepQueue returns the states in which a queue may be after an operation. The response to a
+// change has the queue as it was read after the change, so it does not count.
 func stepQueue(s register, o op) []register {
 	after := s
 	switch o.Kind {
@@ -91,7 +92,7 @@ func stepQueue(s register, o op) []register {
 	switch {
 	case o.lost():
 		return []register{s, after}
-	case o.Status == http.StatusOK && o.Got == after.State:
+	case o.Status == http.StatusOK && (o.Kind != kindQueue || o.Got == s.State):
 		return []register{after}
 	}
 	return nil

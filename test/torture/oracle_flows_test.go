@@ -51,11 +51,9 @@ func checkFlows(ops []op, end state) (all []violation) {
 // ended, and that its counts are right.
 func checkFlow(o op, end state, aborted bool) error {
 	f, exists := end.Flows[o.ID], 0
-	first := len(o.Members) // number of tasks that must exist: of a chain only the first one
+	first := 1 // number of tasks that were accepted with the workflow
 	if o.Kind == kindChord {
-		first-- // the callback exists once all members have ended
-	} else {
-		first = 1
+		first = len(o.Members) - 1
 	}
 	succeeded, others := 0, 0
 	for i, m := range o.Members {
@@ -82,9 +80,11 @@ func checkFlow(o op, end state, aborted bool) error {
 		if t.State == "cancelled" && !aborted {
 			return fmt.Errorf("task %s was cancelled by nobody", t.ID)
 		}
-		if t.State == "success" {
+		switch {
+		case o.Kind == kindChord && i == len(o.Members)-1: // a workflow does not count its callback
+		case t.State == "success":
 			succeeded++
-		} else {
+		default:
 			others++
 		}
 	}

@@ -79,7 +79,7 @@ func right() *story {
 	s.task("cd-1", "1", "success", 1, "1")
 	s.task("cd-2", "2", "success", 1, "2")
 	s.task("cd-all", "all", "success", 1, []string{"all", "1", "2"})
-	s.end.Flows["cd"] = &flow{State: "success", Succeeded: 3}
+	s.end.Flows["cd"] = &flow{State: "success", Succeeded: 2}
 
 	s.add(op{Kind: kindChain, ID: "night", Status: 202, Members: []member{{ID: "night", Tag: "n"}}})
 	s.add(op{Kind: kindAbort, ID: "night", Status: 200})
@@ -183,7 +183,7 @@ func TestOracleFindsViolations(t *testing.T) {
 			delete(s.end.Tasks, "ch-2")
 		}},
 		{"workflow that never ends", promiseFlow, "ch", func(s *story) { s.end.Flows["ch"].State = "running" }},
-		{"member counted twice", promiseFlow, "cd", func(s *story) { s.end.Flows["cd"].Succeeded = 4 }},
+		{"member counted twice", promiseFlow, "cd", func(s *story) { s.end.Flows["cd"].Succeeded = 3 }},
 		{"chain without its second task", promiseChain, "ch", func(s *story) { delete(s.end.Tasks, "ch-2"); s.end.Flows["ch"].Succeeded = 1 }},
 		{"chain loses a result", promiseChain, "ch", func(s *story) { s.end.Tasks["ch-2"].Result = json.RawMessage(`"2"`) }},
 		{"chain goes on after a failure", promiseChain, "ch", func(s *story) {
@@ -195,9 +195,9 @@ func TestOracleFindsViolations(t *testing.T) {
 		{"callback twice", promiseFlow, "cd", func(s *story) { s.end.Runs["cd-all"] = append(s.end.Runs["cd-all"], s.end.Runs["cd-all"]...) }},
 		{"callback after a failed member", promiseChord, "cd", func(s *story) {
 			s.end.Tasks["cd-1"].State = "failed"
-			s.end.Flows["cd"] = &flow{State: "failed", Succeeded: 2, Failed: 1}
+			s.end.Flows["cd"] = &flow{State: "failed", Succeeded: 1, Failed: 1}
 		}},
-		{"callback never accepted", promiseChord, "cd", func(s *story) { delete(s.end.Tasks, "cd-all"); s.end.Flows["cd"].Succeeded = 2 }},
+		{"callback never accepted", promiseChord, "cd", func(s *story) { delete(s.end.Tasks, "cd-all") }},
 		{"start after the workflow was cancelled", promiseCancel, "night", func(s *story) {
 			at := time.Unix(0, s.find(kindAbort, "night").Return+second)
 			s.end.Tasks["night"].Started = &at
