@@ -21,7 +21,7 @@ import (
 // asServer is the environment variable that makes the test binary the application. The name
 // does not begin with GALE_, because the embedded state server does not inherit such
 // variables.
-const asServer = "TORTURE_SERVER"
+const asServer = "TEST_TORTURE_SERVER"
 
 // TestMain runs the tests, or the application if a test has started it.
 func TestMain(m *testing.M) {
