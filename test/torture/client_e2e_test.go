@@ -22,6 +22,8 @@ const (
 	requestTime = 20 * time.Second
 	// thinkTime is the mean pause between two operations of a client.
 	thinkTime = 25 * time.Millisecond
+	// crashEvery is the number of tasks of which one ends its worker's process each time.
+	crashEvery = 500
 )
 
 // queues are the queues of the workers. Only the second one is ever paused.
@@ -121,6 +123,7 @@ func (c *client) spec() spec {
 	case 3:
 		s.MS = 300 + c.rng.IntN(1200)
 	}
+	s.Crash = c.rng.IntN(crashEvery) == 0
 	return s
 }
 
@@ -128,6 +131,9 @@ func (c *client) spec() spec {
 type object map[string]any
 
 func taskObject(id, tag string, s spec) object {
+	if s.Crash {
+		return object{"task": "crash", "id": id, "args": []any{tag}, "queue": s.Queue}
+	}
 	return object{"task": "work", "id": id, "args": []any{tag, s.MS, s.Fails}, "queue": s.Queue, "max_retries": s.Retries}
 }
 

@@ -80,9 +80,10 @@ func (o op) until() int64 {
 // spec is how a task behaves.
 type spec struct {
 	Queue   string `json:"queue"`
-	MS      int    `json:"ms"`      // duration of an attempt
-	Fails   int    `json:"fails"`   // number of attempts that fail
-	Retries int    `json:"retries"` // max_retries
+	MS      int    `json:"ms"`              // duration of an attempt
+	Fails   int    `json:"fails"`           // number of attempts that fail
+	Retries int    `json:"retries"`         // max_retries
+	Crash   bool   `json:"crash,omitempty"` // whether each attempt ends the worker's process
 }
 
 // member is a task of a workflow.
@@ -183,9 +184,10 @@ type flow struct {
 
 // state is the final state of the server.
 type state struct {
-	Tasks map[string]*task  // by id; those that do not exist are missing
-	Flows map[string]*flow  // by id; those that do not exist are missing
-	Files map[string]string // digests by path; those that do not exist are missing
-	Runs  map[string][]run  // by id
-	At    int64             // time at which it was read, in nanoseconds
+	Tasks  map[string]*task  // by id; those that do not exist are missing
+	Listed map[string]bool   // ids of the tasks in GET /tasks
+	Flows  map[string]*flow  // by id; those that do not exist are missing
+	Files  map[string]string // digests by path; those that do not exist are missing
+	Runs   map[string][]run  // by id
+	At     int64             // time at which it was read, in nanoseconds
 }

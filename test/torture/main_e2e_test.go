@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// application is the application under test: the platform with two tasks.
+// application is the application under test: the platform with three tasks.
 type application struct {
 	runs string // folder in which each attempt records its steps
 }
@@ -47,6 +47,9 @@ func (a *application) definition() app.Application {
 			{Name: "work", Handler: a.work, Args: []jobs.Arg{
 				{Name: "tag", Type: jobs.ArgString}, {Name: "ms", Type: jobs.ArgInteger},
 				{Name: "fails", Type: jobs.ArgInteger}, {Name: "before", Type: jobs.ArgString, Default: ""},
+			}},
+			{Name: "crash", Handler: a.crash, Args: []jobs.Arg{
+				{Name: "tag", Type: jobs.ArgString}, {Name: "before", Type: jobs.ArgString, Default: ""},
 			}},
 			{Name: "collect", Handler: a.collect},
 		},
@@ -83,6 +86,15 @@ func (a *application) work(ctx context.Context, job *jobs.Job) error {
 		tag = before + ">" + tag
 	}
 	return errors.Join(job.Return(tag), a.record(job, runEnd))
+}
+
+// crash ends the worker's process.
+func (a *application) crash(_ context.Context, job *jobs.Job) error {
+	if err := a.record(job, runStart); err != nil {
+		return err
+	}
+	os.Exit(3)
+	return nil
 }
 
 // collect returns its arguments: as a callback, its tag and the results of all members.

@@ -153,10 +153,13 @@ func checkOrder(promise string, ops []op, step func(register, op) []register) (a
 	return all
 }
 
-// list returns the operations as lines of text.
+// maxListed is the number of operations that a violation lists.
+const maxListed = 200
+
+// list returns the last operations as lines of text.
 func list(ops []op) string {
 	var b strings.Builder
-	for _, o := range ops {
+	for _, o := range ops[max(0, len(ops)-maxListed):] {
 		b.WriteString("\t" + o.String() + "\n")
 	}
 	return b.String()

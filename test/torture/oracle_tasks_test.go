@@ -21,7 +21,23 @@ func checkTasks(ops []op, end state) (all []violation) {
 		}
 		some = append(some, o)
 	}
+	all = append(all, checkList(end)...)
 	return append(all, checkOrder(promiseOrder, some, stepTask)...)
+}
+
+// checkList checks that the list of tasks has those that exist, and no others.
+func checkList(end state) (all []violation) {
+	for id := range end.Tasks {
+		if !end.Listed[id] {
+			all = append(all, violation{promiseTask, id, "exists and is not in the list of tasks"})
+		}
+	}
+	for id := range end.Listed {
+		if end.Tasks[id] == nil {
+			all = append(all, violation{promiseTask, id, "is in the list of tasks, and does not exist or was sent by nobody"})
+		}
+	}
+	return all
 }
 
 // checkTask checks one task: it has ended, with an outcome that its handler and the operations
@@ -80,6 +96,9 @@ func checkOutcome(t *task, s spec, runs []run, retried, cancelled bool) error {
 		if r.Step == runFail {
 			failed++
 		}
+	}
+	if s.Crash && t.State != "dead" && t.State != "cancelled" {
+		return fmt.Errorf("%s, and each attempt ends the worker's process", t.State)
 	}
 	switch t.State {
 	case "success":

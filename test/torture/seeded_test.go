@@ -33,7 +33,7 @@ func (s *story) task(id, tag, state string, attempts int, result any) *task {
 	value, _ := json.Marshal(result) // strings
 	at := time.Unix(0, second/4)
 	t := &task{ID: id, State: state, Queue: "a", Args: []json.RawMessage{first}, Result: value, Attempts: attempts, Started: &at}
-	s.end.Tasks[id] = t
+	s.end.Tasks[id], s.end.Listed[id] = t, true
 	for n := range attempts {
 		s.end.Runs[id] = append(s.end.Runs[id], run{Attempt: n + 1, Step: runStart}, run{Attempt: n + 1, Step: runEnd})
 	}
@@ -42,7 +42,7 @@ func (s *story) task(id, tag, state string, attempts int, result any) *task {
 
 // right is a history that breaks no promise, with each kind of operation.
 func right() *story {
-	s := &story{end: state{Tasks: map[string]*task{}, Flows: map[string]*flow{}, Files: map[string]string{}, Runs: map[string][]run{}, At: 1000 * second}}
+	s := &story{end: state{Tasks: map[string]*task{}, Listed: map[string]bool{}, Flows: map[string]*flow{}, Files: map[string]string{}, Runs: map[string][]run{}, At: 1000 * second}}
 	plain := &spec{Queue: "a"}
 
 	s.add(op{Kind: kindEnqueue, ID: "one", Content: "x", Status: 202, Got: "queued", Tag: "x", Task: plain})
@@ -144,6 +144,8 @@ func TestOracleFindsViolations(t *testing.T) {
 		change                func(s *story)
 	}{
 		{"lost task", promiseTask, "one", func(s *story) { delete(s.end.Tasks, "one"); delete(s.end.Runs, "one") }},
+		{"task of nobody", promiseTask, "nobody", func(s *story) { s.end.Listed["nobody"] = true }},
+		{"task that the list forgets", promiseTask, "one", func(s *story) { delete(s.end.Listed, "one") }},
 		{"task that never ends", promiseTask, "one", func(s *story) { s.end.Tasks["one"].State = "running" }},
 		{"task with the content of nobody", promiseTask, "one", func(s *story) { s.end.Tasks["one"].Args[0] = json.RawMessage(`"w"`) }},
 		{"half of a lost request", promiseTask, "lost", func(s *story) { delete(s.end.Tasks, "lost") }},
@@ -161,6 +163,7 @@ func TestOracleFindsViolations(t *testing.T) {
 		{"failed without a failure", promiseOutcome, "lost", func(s *story) { s.end.Tasks["lost"].State = "failed" }},
 		{"success before its failures", promiseOutcome, "fails", func(s *story) { s.end.Runs["fails"][1].Step = runEnd }},
 		{"dead after one attempt", promiseOutcome, "lost", func(s *story) { s.end.Tasks["lost"].State = "dead" }},
+		{"success of a task that crashes", promiseOutcome, "lost", func(s *story) { s.find(kindEnqueue, "lost").Task = &spec{Crash: true} }},
 		{"cancelled by nobody", promiseOutcome, "lost", func(s *story) { s.end.Tasks["lost"].State = "cancelled" }},
 		{"start after cancel", promiseCancel, "cancelled", func(s *story) {
 			s.end.Tasks["cancelled"].Attempts = 1

@@ -96,7 +96,7 @@ func (w *workload) get(path string, v any, done func() bool) (exists bool) {
 
 // collect waits until all tasks and workflows have ended, and returns the final state.
 func (w *workload) collect() state {
-	end := state{Tasks: map[string]*task{}, Flows: map[string]*flow{}, Files: map[string]string{}, Runs: map[string][]run{}}
+	end := state{Tasks: map[string]*task{}, Listed: map[string]bool{}, Flows: map[string]*flow{}, Files: map[string]string{}, Runs: map[string][]run{}}
 	ops := w.h.all()
 	for _, o := range kinds(ops, kindChain, kindChord) {
 		var f flow
@@ -104,7 +104,15 @@ func (w *workload) collect() state {
 			end.Flows[o.ID] = &f
 		}
 	}
+	for _, t := range w.list() { // most of them have ended; one request has 500 of them
+		if final(t.State) {
+			end.Tasks[t.ID] = t
+		}
+	}
 	w.collectTasks(ops, end)
+	for _, t := range w.list() {
+		end.Listed[t.ID] = true
+	}
 	for _, o := range kinds(ops, kindStore, kindTusCreate) {
 		if _, known := end.Files[o.ID]; !known {
 			if r := w.file(o.ID); r.status == http.StatusOK {
@@ -125,7 +133,8 @@ func (w *workload) file(path string) (r response) {
 	return r
 }
 
-// collectTasks reads each task when it has ended, and what its attempts have recorded.
+// collectTasks reads each task that is not in end.Tasks, when it has ended, and what the
+// attempts of all tasks have recorded.
 func (w *workload) collectTasks(ops []op, end state) {
 	var ids []string
 	for _, o := range kinds(ops, kindEnqueue, kindChain, kindChord) {
@@ -139,7 +148,7 @@ func (w *workload) collectTasks(ops []op, end state) {
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
 		var t task
-		if w.get("/tasks/"+id+"?wait=10s", &t, func() bool { return final(t.State) }) {
+		if end.Tasks[id] == nil && w.get("/tasks/"+id+"?wait=10s", &t, func() bool { return final(t.State) }) {
 			end.Tasks[id] = &t
 		}
 		runs, err := readRuns(filepath.Join(w.site.runs(), id))
@@ -150,4 +159,20 @@ func (w *workload) collectTasks(ops []op, end state) {
 			end.Runs[id] = runs
 		}
 	}
+}
+
+// list reads all pages of the list of tasks.
+func (w *workload) list() (all []*task) {
+	for path := "/tasks?limit=500"; path != ""; {
+		var page struct {
+			Tasks []*task
+			Next  string
+		}
+		if !w.get(path, &page, func() bool { return true }) {
+			w.t.Fatalf("GET %s: 404", path)
+		}
+		all = append(all, page.Tasks...)
+		path = page.Next
+	}
+	return all
 }
