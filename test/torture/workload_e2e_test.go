@@ -98,18 +98,15 @@ func (w *workload) get(path string, v any, done func() bool) (exists bool) {
 func (w *workload) collect() state {
 	end := state{Tasks: map[string]*task{}, Listed: map[string]bool{}, Flows: map[string]*flow{}, Files: map[string]string{}, Runs: map[string][]run{}}
 	ops := w.h.all()
-	for _, o := range kinds(ops, kindChain, kindChord) {
-		var f flow
-		if end.Flows[o.ID] == nil && w.get("/workflows/"+o.ID+"?wait=10s", &f, func() bool { return final(f.State) }) {
-			end.Flows[o.ID] = &f
-		}
-	}
+	w.collectFlows(ops, end)
 	for _, t := range w.list() { // most of them have ended; one request has 500 of them
 		if final(t.State) {
 			end.Tasks[t.ID] = t
 		}
 	}
 	w.collectTasks(ops, end)
+	clear(end.Flows) // a workflow fails with its first task that fails, before the others have ended
+	w.collectFlows(ops, end)
 	for _, t := range w.list() {
 		end.Listed[t.ID] = true
 	}
@@ -131,6 +128,16 @@ func (w *workload) file(path string) (r response) {
 		return r.status == http.StatusOK || r.status == http.StatusNotFound
 	})
 	return r
+}
+
+// collectFlows reads each workflow when it has ended.
+func (w *workload) collectFlows(ops []op, end state) {
+	for _, o := range kinds(ops, kindChain, kindChord) {
+		var f flow
+		if end.Flows[o.ID] == nil && w.get("/workflows/"+o.ID+"?wait=10s", &f, func() bool { return final(f.State) }) {
+			end.Flows[o.ID] = &f
+		}
+	}
 }
 
 // collectTasks reads each task that is not in end.Tasks, when it has ended, and what the
