@@ -141,6 +141,18 @@ func (h *history) all() []op {
 	return append([]op(nil), h.ops...)
 }
 
+// events returns how many subscribers of a channel have received a message.
+func (h *history) events(channel, text string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.ops {
+		if o := &h.ops[i]; o.Kind == kindEvent && o.ID == channel && o.Got == text {
+			n++
+		}
+	}
+	return n
+}
+
 // run is a step of an attempt as its handler has recorded it.
 type run struct {
 	Attempt int    `json:"attempt"`

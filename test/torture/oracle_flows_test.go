@@ -29,13 +29,11 @@ func checkFlows(ops []op, end state) (all []violation) {
 		if end.Flows[o.ID] == nil {
 			continue
 		}
-		promise, err := promiseChain, error(nil)
+		promise, checkKind := promiseChain, checkChain
 		if o.Kind == kindChord {
-			promise, err = promiseChord, checkChord(o, end, isAborted)
-		} else {
-			err = checkChain(o, end, isAborted)
+			promise, checkKind = promiseChord, checkChord
 		}
-		if err != nil {
+		if err := checkKind(o, end, isAborted); err != nil {
 			all = append(all, violation{promise, o.ID, err.Error()})
 		}
 		if isAborted && !abort.lost() {

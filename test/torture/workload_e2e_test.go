@@ -67,13 +67,7 @@ func (w *workload) settle() {
 		})
 		text := fmt.Sprint("last-", i, "-", n)
 		testutil.Eventually(w.t, "subscribers have "+text, func() bool {
-			got := 0
-			for _, o := range w.h.all() {
-				if o.Kind == kindEvent && o.ID == channel && o.Got == text {
-					got++
-				}
-			}
-			return got >= subscribers/channels
+			return w.h.events(channel, text) == subscribers/channels
 		})
 	}
 }
