@@ -33,7 +33,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
+.PHONY: console-images install uninstall help build run test race e2e faults torture lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ console-images: ## create the pictures of the console in README.md and docs/
 
 faults: ## inject faults into a server under load; fails if a connection is lost
 	$(GO) run ./bench/faults
+
+torture: ## random operations and faults: make torture MINUTES=10 SEED=7 STORE=redis; the seed is random and the store sqlite unless given
+	.ci/need redis-server:redis-server,redis-tools
+	TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) TORTURE_STORE=$(STORE) $(GO) test -tags e2e -run '^TestTorture$$' -count 1 -timeout 0 -v ./test/torture
 
 lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners

@@ -116,6 +116,7 @@ var floors = map[string]int{
 	"test/scripts":            60,
 	"test/storage":            60,
 	"test/tasks":              60,
+	"test/torture":            60,
 	"test/trace":              60,
 	"test/tus":                60,
 	"test/uploads":            60,

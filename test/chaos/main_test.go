@@ -21,9 +21,10 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// asServer is the environment variable that makes the test binary the
-// application.
-const asServer = "GALE_CHAOS_SERVER"
+// asServer is the environment variable that makes the test binary the application. The
+// name does not begin with GALE_, because the embedded state server does not inherit such
+// variables: its process would run the tests.
+const asServer = "TEST_CHAOS_SERVER"
 
 // TestMain runs the tests, or the application if a test has started it.
 func TestMain(m *testing.M) {

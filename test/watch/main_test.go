@@ -16,8 +16,9 @@ import (
 )
 
 // asServer is the environment variable that makes the test binary run the application
-// instead of the tests.
-const asServer = "GALE_TEST_WATCH"
+// instead of the tests. The name does not begin with GALE_, because the embedded state
+// server does not inherit such variables: its process would run the tests.
+const asServer = "TEST_WATCH_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asServer) != "" {

@@ -1,0 +1,148 @@
+package torture_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// checkTasks checks the single tasks.
+func checkTasks(ops []op, end state) (all []violation) {
+	some := kinds(ops, kindEnqueue, kindRead, kindCancel, kindRetry)
+	byID := map[string][]op{}
+	for _, o := range some {
+		byID[o.ID] = append(byID[o.ID], o)
+	}
+	for id, of := range byID {
+		all = append(all, checkTask(id, of, end)...)
+		o := op{Kind: kindRead, ID: id, Call: end.At, Return: end.At, Status: 404}
+		if t := end.Tasks[id]; t != nil {
+			o.Status, o.Got, o.Tag = 200, t.State, t.tag()
+		}
+		some = append(some, o)
+	}
+	all = append(all, checkList(end)...)
+	return append(all, checkOrder(promiseOrder, some, stepTask)...)
+}
+
+// checkList checks that the list of tasks has those that exist, and no others.
+func checkList(end state) (all []violation) {
+	for id := range end.Tasks {
+		if !end.Listed[id] {
+			all = append(all, violation{promiseTask, id, "exists and is not in the list of tasks"})
+		}
+	}
+	for id := range end.Listed {
+		if end.Tasks[id] == nil {
+			all = append(all, violation{promiseTask, id, "is in the list of tasks, and does not exist or was sent by nobody"})
+		}
+	}
+	return all
+}
+
+// checkTask checks one task: it has ended, with an outcome that its handler and the operations
+// explain, and it did not start after it was cancelled.
+func checkTask(id string, ops []op, end state) (all []violation) {
+	t := end.Tasks[id]
+	broken := func(promise, format string, args ...any) {
+		all = append(all, violation{promise, id, fmt.Sprintf(format, args...) + "\n" + list(ops)})
+	}
+	accepted := slices.IndexFunc(ops, func(o op) bool { return o.Kind == kindEnqueue && !o.lost() && o.Status < 300 })
+	if t == nil {
+		if accepted >= 0 {
+			broken(promiseTask, "was accepted and does not exist")
+		}
+		if len(end.Runs[id]) > 0 {
+			broken(promiseTask, "has run and does not exist")
+		}
+		return all
+	}
+	if !final(t.State) {
+		broken(promiseTask, "is %s at the end", t.State)
+		return all
+	}
+	if err := checkRuns(t, end.Runs[id]); err != nil {
+		broken(promiseTask, "%v", err)
+	}
+	sent := slices.IndexFunc(ops, func(o op) bool { return o.Kind == kindEnqueue && o.Content == t.tag() })
+	if sent < 0 {
+		broken(promiseTask, "has the tag %q, which nobody has sent", t.tag())
+		return all
+	}
+	changed := slices.ContainsFunc(ops, func(o op) bool { return o.Kind == kindRetry && (o.lost() || o.Status < 300) })
+	cancelled := slices.ContainsFunc(ops, func(o op) bool { return o.Kind == kindCancel && (o.lost() || o.Status < 300) })
+	if err := checkOutcome(t, *ops[sent].Task, end.Runs[id], changed, cancelled); err != nil {
+		broken(promiseOutcome, "%v", err)
+	}
+	for _, o := range ops {
+		if o.Kind != kindCancel || o.lost() || o.Status >= 300 {
+			continue
+		}
+		again := func(r op) bool { return r.Kind == kindRetry && r.until() > o.Call && (r.lost() || r.Status < 300) }
+		if !slices.ContainsFunc(ops, again) && (t.Attempts > int(o.N) || t.State != "cancelled") {
+			broken(promiseCancel, "%s with %d attempts, cancelled with %d", t.State, t.Attempts, o.N)
+		}
+	}
+	return all
+}
+
+// maxLost is the number of lost leases after which a task is dead.
+const maxLost = 5
+
+// checkOutcome compares the final state of a task with its handler.
+func checkOutcome(t *task, s spec, runs []run, retried, cancelled bool) error {
+	failed := 0 // attempts whose handler returned an error, or was about to
+	for _, r := range runs {
+		if r.Step == runFail {
+			failed++
+		}
+	}
+	if s.Crash && t.State != "dead" && t.State != "cancelled" {
+		return fmt.Errorf("%s, and each attempt ends the worker's process", t.State)
+	}
+	switch t.State {
+	case "success":
+		var result string
+		if err := json.Unmarshal(t.Result, &result); err != nil || result != t.tag() {
+			return fmt.Errorf("the result is %s, want %q", t.Result, t.tag())
+		}
+		if failed < s.Fails {
+			return fmt.Errorf("success after %d failed attempts, and the handler fails %d times", failed, s.Fails)
+		}
+	case "failed":
+		if failed == 0 || s.Fails <= s.Retries && !retried {
+			return fmt.Errorf("failed, and the handler fails %d times with %d retries (%d attempts failed)", s.Fails, s.Retries, failed)
+		}
+	case "cancelled":
+		if !cancelled {
+			return fmt.Errorf("cancelled by nobody")
+		}
+	case "dead":
+		if t.Attempts < maxLost {
+			return fmt.Errorf("dead after %d attempts", t.Attempts)
+		}
+	}
+	return nil
+}
+
+// checkRuns checks what the handlers have recorded: no attempt started twice, or is unknown
+// to the store, and a successful task has reached the end of its handler.
+func checkRuns(t *task, runs []run) error {
+	seen, ended := map[int]bool{}, false
+	for _, r := range runs {
+		if r.Step == runStart {
+			if seen[r.Attempt] {
+				return fmt.Errorf("attempt %d started twice", r.Attempt)
+			}
+			seen[r.Attempt] = true
+		}
+		if r.Attempt > t.Attempts {
+			return fmt.Errorf("attempt %d ran, and the task ended with %d attempts", r.Attempt, t.Attempts)
+		}
+		ended = ended || r.Step == runEnd
+	}
+	if t.State == "success" && !ended {
+		return fmt.Errorf("success, and no handler has reached its end")
+	}
+	return nil
+}

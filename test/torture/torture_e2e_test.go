@@ -1,0 +1,165 @@
+//go:build e2e
+
+package torture_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Sizes of a run.
+const (
+	clients     = 8
+	subscribers = 4
+	channels    = 2
+)
+
+// shortTime is the length of the runs of `make e2e`.
+const shortTime = 8 * time.Second
+
+// TestE2ETorture runs two fixed seeds at the same time. Each has almost all kinds of faults,
+// and one kill of the master, early: its tasks wait half a minute for their leases to expire.
+func TestE2ETorture(t *testing.T) {
+	for store, seed := range map[string]uint64{"sqlite": 1051, "redis": 1508} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			torture(t, store, seed, shortTime)
+		})
+	}
+}
+
+// TestTorture is the run of `make torture`. TORTURE_MINUTES, TORTURE_SEED and TORTURE_STORE
+// are its arguments.
+func TestTorture(t *testing.T) {
+	minutes, err := strconv.ParseFloat(os.Getenv("TORTURE_MINUTES"), 64)
+	if os.Getenv("TORTURE_MINUTES") == "" {
+		t.Skip("start it by make torture")
+	}
+	if err != nil || minutes <= 0 {
+		t.Fatalf("MINUTES=%s is not a positive number", os.Getenv("TORTURE_MINUTES"))
+	}
+	seed := rand.Uint64N(1_000_000)
+	if text := os.Getenv("TORTURE_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SEED=%s is not a number", text)
+		}
+	}
+	store := cmp.Or(os.Getenv("TORTURE_STORE"), "sqlite")
+	if store != "sqlite" && store != "redis" {
+		t.Fatalf("STORE=%s is not sqlite or redis", store)
+	}
+	torture(t, store, seed, time.Duration(minutes*float64(time.Minute)))
+}
+
+// torture runs operations and faults for some time, waits until everything has ended, and
+// checks all promises.
+func torture(t *testing.T, store string, seed uint64, long time.Duration) {
+	t.Logf("seed %d on %s for %v", seed, store, long)
+	began := time.Now()
+	out, err := os.Create(filepath.Join(t.TempDir(), "history.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	h := &history{out: out}
+	s := newSite(t, store)
+	w := &workload{t: t, site: s, h: h, seed: seed}
+	ctx, cancel := context.WithTimeout(t.Context(), long)
+	defer cancel()
+	f := &faults{site: s, rng: rand.New(rand.NewPCG(seed, 1<<32)), count: map[string]int{}}
+	var faulty sync.WaitGroup
+	faulty.Go(func() { f.run(ctx, store) }) // ends with ctx
+	w.run(ctx)
+	faulty.Wait()
+	s.ready()
+	w.settle()
+	end := w.collect()
+	w.stop()
+	ops := h.all()
+	violations := check(ops, end)
+	if h.err != nil {
+		t.Error(h.err)
+	}
+	t.Logf("seed %d on %s, %v of %v\n%s", seed, store, long, time.Since(began).Round(time.Second), table(ops, f.counts(), violations))
+	for _, v := range violations {
+		t.Error(v)
+	}
+	if t.Failed() {
+		keep(t, s, out.Name())
+		t.Errorf("repeat the operations and faults, at other times, with: make torture MINUTES=%.2f SEED=%d STORE=%s", long.Minutes(), seed, store)
+	}
+}
+
+// table lists the operations, the faults, and the violations by their promises.
+func table(ops []op, faults map[string]int, violations []violation) string {
+	type row struct{ all, lost, refused int }
+	kinds := map[string]*row{}
+	for _, o := range ops {
+		r := kinds[o.Kind]
+		if r == nil {
+			r = &row{}
+			kinds[o.Kind] = r
+		}
+		r.all++
+		switch {
+		case o.Status == 0:
+			r.lost++
+		case o.Status >= 500:
+			r.refused++
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-40s %8s %8s %8s\n", "operation", "count", "lost", "503")
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		r := kinds[kind]
+		fmt.Fprintf(&b, "%-40s %8d %8d %8d\n", kind, r.all, r.lost, r.refused)
+	}
+	fmt.Fprintf(&b, "%-40s %8d\n%-40s %8s\n", "all", len(ops), "fault", "count")
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		fmt.Fprintf(&b, "%-40s %8d\n", name, faults[name])
+		total += faults[name]
+	}
+	fmt.Fprintf(&b, "%-40s %8d\n%-40s %8d\n", "all", total, "violations", len(violations))
+	broken := map[string]int{}
+	for _, v := range violations {
+		broken[v.promise]++
+	}
+	for _, promise := range slices.Sorted(maps.Keys(broken)) {
+		fmt.Fprintf(&b, "%-40s %8d\n", promise, broken[promise])
+	}
+	return b.String()
+}
+
+// keep copies the history, the log and the folder of the server to a folder that stays after
+// the test.
+func keep(t *testing.T, s *site, history string) {
+	dir, err := os.MkdirTemp("", "gale-torture-")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	text, err := os.ReadFile(history)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "history.jsonl"), text, 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "server.log"), []byte(s.log()), 0o600)
+	}
+	if err == nil {
+		s.current().Kill()
+		err = os.CopyFS(filepath.Join(dir, "server"), os.DirFS(s.dir))
+	}
+	t.Logf("history, log and data are kept in %s (%v)", dir, err)
+}
