@@ -68,6 +68,7 @@
 //	supervisor       starts and stops processes: backoff, deadlines
 //	sockets          the listening sockets of the slots
 //	steering         distributes new connections among the slots
+//	arrivals         wakes the idle master at the next connection
 //	monitor          checks heartbeats, accept queues and memory
 //	resizer          adds and removes slots
 //	rollout          replaces processes one by one

@@ -24,7 +24,9 @@ type fakeSystem struct {
 	kills    []string
 	children chan<- os.Signal
 	signals  chan<- os.Signal
-	rss      int64 // resident memory of every process
+	rss      int64         // resident memory of every process
+	arrived  chan struct{} // reports a connection to an idle master
+	queued   int           // connections in each accept queue
 	exec     func() error
 	notified []string           // states sent to systemd
 	cancel   context.CancelFunc // ends the context of the master
@@ -116,7 +118,15 @@ func (f *fakeSystem) system() system {
 			defer f.mu.Unlock()
 			return f.rss
 		},
-		acceptQueue: func(int) int { return 0 },
+		acceptQueue: func(int) int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.queued
+		},
+		attachSteering: func(int, []socketWeight) error { return nil },
+		awaitConnection: func([]int) (<-chan struct{}, func(), error) {
+			return f.arrived, func() {}, nil
+		},
 		sdNotify: func(state string) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()

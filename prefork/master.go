@@ -30,6 +30,7 @@ type Master struct {
 	supervisor *supervisor
 	sockets    *sockets
 	steering   *steering
+	arrivals   *arrivals
 	monitor    *monitor
 	resizer    *resizer
 	rollout    *rollout
@@ -114,6 +115,7 @@ func (m *Master) assemble() {
 		messages: make(chan message), ended: m.ended,
 	}
 	m.sockets = &sockets{sys: m.sys}
+	m.arrivals = &arrivals{sys: m.sys}
 	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
 	m.monitor = &monitor{
 		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
@@ -217,6 +219,7 @@ func (m *Master) run(ctx context.Context) error {
 	deadline, check := time.NewTimer(0), time.NewTimer(0)
 	defer deadline.Stop()
 	defer check.Stop()
+	defer m.arrivals.end()
 	watchdog, stopWatchdog := watchdog()
 	defer stopWatchdog()
 	for !m.stopped() {
@@ -240,6 +243,9 @@ func (m *Master) run(ctx context.Context) error {
 		case <-deadline.C:
 			m.expire()
 		case <-check.C:
+			check.Reset(m.checkProcesses())
+		case <-m.arrivals.arrived:
+			m.steering.expect(m.sys.now())
 			check.Reset(m.checkProcesses())
 		case <-watchdog:
 			m.notifier.watchdog()
@@ -279,7 +285,12 @@ func (m *Master) checkProcesses() time.Duration {
 	if recovered {
 		m.checkReady()
 	}
-	return min(next, again)
+	if next = min(next, again); next < idleInterval {
+		m.arrivals.end()
+	} else {
+		m.arrivals.begin(m.sockets.listeners())
+	}
+	return next
 }
 
 func (m *Master) stopped() bool {

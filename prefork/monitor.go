@@ -12,10 +12,10 @@ const (
 	// readings, so the interval is unevenInterval while connections arrive and the
 	// numbers of connections of the slots differ by more than unevenAbove. It is
 	// idleInterval when the numbers do not differ and no connection has arrived for
-	// idleAfter.
+	// idleAfter; then the next connection ends the interval, see arrivals.
 	checkInterval  = 10 * time.Millisecond
 	unevenInterval = time.Millisecond
-	idleInterval   = 50 * time.Millisecond
+	idleInterval   = 500 * time.Millisecond
 	idleAfter      = time.Second
 	unevenAbove    = 16
 	// acceptTimeout is the time after which a child counts as stalled if it accepts
@@ -27,7 +27,7 @@ const (
 	heartbeatTimeout = 3 * time.Second
 	// pauseThreshold is the time between two readings above which the master assumes
 	// that it was stopped itself.
-	pauseThreshold = time.Second
+	pauseThreshold = 2 * time.Second
 	// dumpTimeout is the time that a child has to print its goroutines after SIGQUIT.
 	dumpTimeout = 2 * time.Second
 )

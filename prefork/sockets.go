@@ -112,6 +112,14 @@ func (l *sockets) acceptQueue(s *slot) int {
 	return l.sys.acceptQueue(s.listener)
 }
 
+// listeners returns the descriptors of the sockets of the group.
+func (l *sockets) listeners() (all []int) {
+	for _, s := range l.group {
+		all = append(all, s.listener)
+	}
+	return all
+}
+
 // isLast reports whether the socket of a slot is the last of the group.
 func (l *sockets) isLast(s *slot) bool { return len(l.group) > 0 && s == l.group[len(l.group)-1] }
 

@@ -45,6 +45,9 @@ func (t *steering) observe(now time.Time) time.Duration {
 	return idleInterval
 }
 
+// expect notes that a connection has arrived, which may not be accepted yet.
+func (t *steering) expect(now time.Time) { t.lastArrival = now }
+
 // reset excludes the connections accepted so far from the next observation.
 func (t *steering) reset() {
 	t.observe(time.Time{})

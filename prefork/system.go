@@ -29,16 +29,19 @@ type system struct {
 	holdSignals    func(chan<- os.Signal)
 	attachSteering func(listener int, weights []socketWeight) error
 	acceptQueue    func(listener int) int // number of connections
-	sdNotify       func(state string) error
-	memory         func(pid int) int64 // resident memory in bytes
-	cpus           func() int
-	memoryLimit    func() int64
+	// awaitConnection sends on the channel when a connection is in the accept queue of one
+	// of the listeners. The caller calls stop, once.
+	awaitConnection func(listeners []int) (arrived <-chan struct{}, stop func(), err error)
+	sdNotify        func(state string) error
+	memory          func(pid int) int64 // resident memory in bytes
+	cpus            func() int
+	memoryLimit     func() int64
 }
 
 func linux() *system {
 	return &system{
 		now: time.Now, spawn: spawn, startTrial: startTrial, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, subscribe: subscribe, holdSignals: holdSignals,
-		attachSteering: attachSteering, acceptQueue: acceptQueue, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
+		attachSteering: attachSteering, acceptQueue: acceptQueue, awaitConnection: awaitConnection, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }
 

@@ -134,8 +134,12 @@ func (s *Store) hold(r Record, left []Pending) bool {
 // settleHeld asks for the verdicts of held files until ctx ends.
 func (s *Store) settleHeld(ctx context.Context) {
 	s.setRunning(true)
-	every := time.NewTicker(minHeldWait)
-	defer every.Stop()
+	var ticks <-chan time.Time // never, if no file can be in quarantine
+	if s.options.Quarantine != nil {
+		every := time.NewTicker(minHeldWait)
+		defer every.Stop()
+		ticks = every.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,7 +147,7 @@ func (s *Store) settleHeld(ctx context.Context) {
 				h.record.End(context.WithoutCancel(ctx), h.left)
 			}
 			return
-		case <-every.C:
+		case <-ticks:
 		}
 		for _, h := range s.dueHeld() {
 			s.settleOne(ctx, h)

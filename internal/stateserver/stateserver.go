@@ -20,11 +20,10 @@ import (
 )
 
 const (
-	// expiryInterval is the time between two updates of the expiry of all keys.
+	// expiryInterval is the least time between two updates of the expiry of all keys.
 	// miniredis does not expire keys by itself, and its real-time mode checks all keys
 	// at each command. A key may expire too early, by the time between the last update
-	// and the command that set it. That is at most one interval, unless the process was
-	// paused: the first update after a pause covers the whole pause. An update reads and
+	// and the command that set it. That is at most one interval. An update reads and
 	// sorts all keys, which takes 50 to 100 ms for 100,000 keys, so the interval grows with
 	// their number, up to maxExpiryInterval.
 	expiryInterval    = 100 * time.Millisecond
@@ -110,8 +109,7 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 	defer others.Wait()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	others.Go(func() { expireKeys(serving, m) }) // ends with serving
-	others.Go(func() {                           // ends with serving; closing ln ends the loop below
+	others.Go(func() { // ends with serving; closing ln ends the loop below
 		defer ln.Close() //nolint:errcheck // it is not used any more
 		select {
 		case <-serving.Done():
@@ -119,6 +117,7 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 			drain(serving, m, grace)
 		}
 	})
+	keys := &expiry{server: m, last: time.Now()}
 	for {
 		nc, err := ln.Accept()
 		if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
@@ -127,23 +126,41 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 		if err != nil {
 			return fmt.Errorf("accept a client of the embedded state server: %w", err)
 		}
-		m.Server().ServeConn(nc)
+		m.Server().ServeConn(client{nc, keys})
 	}
 }
 
-// expireKeys advances the clock of the keys until ctx ends.
-func expireKeys(ctx context.Context, m *miniredis.Miniredis) {
-	pause := expiryInterval
-	for last := time.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		now := time.Now()
-		m.FastForward(now.Sub(last))
-		last, pause = now, min(max(expiryInterval, 19*time.Since(now)), maxExpiryInterval)
+// expiry advances the clock of the keys when a client has sent something. While all clients
+// are silent, nobody can notice that a key is still there, and the process sleeps.
+type expiry struct {
+	server *miniredis.Miniredis
+	mu     sync.Mutex
+	last   time.Time     // time of the last update
+	pause  time.Duration // least time until the next one
+}
+
+func (e *expiry) update() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	if passed := now.Sub(e.last); passed >= e.pause {
+		e.server.FastForward(passed)
+		e.last, e.pause = now, min(max(expiryInterval, 19*time.Since(now)), maxExpiryInterval)
 	}
+}
+
+// client is a connection that updates the expiry before the server sees a command. A hook of
+// miniredis would not do: it also runs for the commands of a script, with the lock that the
+// update needs.
+type client struct {
+	net.Conn
+	keys *expiry
+}
+
+func (c client) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.keys.update()
+	return n, err
 }
 
 // drain returns when all clients have disconnected, grace has passed, or ctx ends.

@@ -27,6 +27,7 @@ type engine struct {
 	mu    sync.Mutex
 	names []string
 	runs  map[string]*run // attempts under way, by task id
+	some  chan struct{}   // closed while there are runs
 }
 
 var (
@@ -37,7 +38,17 @@ var (
 func (e *engine) begin(r *run) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if len(e.runs) == 0 {
+		close(e.some)
+	}
 	e.runs[r.lease.Task.ID] = r
+}
+
+// busy returns a channel that is closed when an attempt is under way.
+func (e *engine) busy() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.some
 }
 
 func (e *engine) end(r *run) {
@@ -45,6 +56,9 @@ func (e *engine) end(r *run) {
 	defer e.mu.Unlock()
 	if e.runs[r.lease.Task.ID] == r {
 		delete(e.runs, r.lease.Task.ID)
+		if len(e.runs) == 0 {
+			e.some = make(chan struct{})
+		}
 	}
 }
 

@@ -30,12 +30,18 @@ func (w *Worker) checkLeases(ctx context.Context, d time.Duration, check func(co
 	})
 }
 
-// eachTick calls do at the interval d with the attempts under way, until ctx ends. If there
-// are none, it does not call do.
+// eachTick calls do at the interval d with the attempts under way, until ctx ends. While
+// there are none, it sleeps.
 func (w *Worker) eachTick(ctx context.Context, d time.Duration, do func([]*run)) {
-	tick := time.NewTicker(d)
+	tick := time.NewTimer(d)
 	defer tick.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.engine.busy():
+		}
+		tick.Reset(d)
 		select {
 		case <-ctx.Done():
 			return

@@ -111,7 +111,7 @@ func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error
 	w.stuck = make(chan struct{})
 	w.setStuck = sync.OnceFunc(func() { close(w.stuck) })
 	w.engine = &engine{
-		worker: w, runs: map[string]*run{},
+		worker: w, runs: map[string]*run{}, some: make(chan struct{}),
 		config: &config.Config{DefaultQueue: jobs.DefaultQueue, NoUnixSignals: true},
 	}
 	w.leaseCtx, w.stopLeasing = context.WithCancelCause(context.Background())

@@ -198,7 +198,7 @@ func TestPublish(t *testing.T) {
 		synctest.Wait()
 		sent := func(want int) {
 			t.Helper()
-			time.Sleep(publishEvery)
+			time.Sleep(publishIdle)
 			synctest.Wait()
 			if len(r.reports) != want {
 				t.Errorf("%d reports, want %d", len(r.reports), want)

@@ -39,8 +39,12 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// publishEvery is the interval at which a child publishes its metrics.
-const publishEvery = 500 * time.Millisecond
+// publishEvery is the interval at which a child publishes its metrics, and publishIdle the
+// longest one, after several in which nothing has changed.
+const (
+	publishEvery = 500 * time.Millisecond
+	publishIdle  = time.Second
+)
 
 // Sources are the counters of a child, besides those of requests. Every field may be nil.
 type Sources struct {
@@ -109,18 +113,21 @@ func NewRegistry(s Sources) *prometheus.Registry {
 // Reporter receives the encoded metrics of a process. It is implemented by *prefork.Child.
 type Reporter interface{ Report(text []byte) error }
 
-// Publish reports the metrics of g immediately, every half second if they have changed, and a
-// last time when ctx is done. The caller ends ctx after the last event to count. Publish returns nil.
+// Publish reports the metrics of g immediately, every half second while they change, and a
+// last time when ctx is done. While they do not change, it reads them once a second. The caller ends ctx after the last event to count. Publish returns nil.
 func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.Logger) error {
-	tick := time.NewTicker(publishEvery)
-	defer tick.Stop()
+	pause := publishEvery
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	logged := false
 	var last []byte
 	publish := func() {
 		text, err := collect(g)
 		if err == nil && bytes.Equal(text, last) {
+			pause = min(2*pause, publishIdle)
 			return
 		}
+		pause = publishEvery
 		if err == nil {
 			err = r.Report(text)
 		}
@@ -134,11 +141,12 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 	}
 	for {
 		publish()
+		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
 			publish()
 			return nil
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
