@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -53,8 +52,7 @@ type conn struct {
 	raw      net.Conn  // the socket
 	tls      *tls.Conn // TLS connection; nil: no TLS
 	srv      *Server
-	peer     netip.Addr // zero if this is not a TCP connection
-	trusted  bool       // the peer is one of Options.TrustedProxies
+	origin
 
 	phase   atomic.Int32
 	aborted atomic.Bool
@@ -73,7 +71,6 @@ type conn struct {
 	context   *requestContext // of the current request; nil before its first use
 	body      *body           // body of the current request, or nil
 	linger    bool            // the server closes the connection before the client, see Close
-	lingerFor time.Duration   // time for the client to close after that; 0 means lingerTime
 	detached  bool            // the new owner closes the connection, see Take
 	tail      *exchange       // response whose body Close has to write, or nil
 	timing    *timing         // nil without Options.SlowRequest
@@ -117,7 +114,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
 			c.readBy = time.Time{} // interrupted: compute the deadline again
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && c.hasUnread():
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && hasUnread(c.raw):
 			// A request arrived just as the wait ended. Closing now would lose it,
 			// and a client does not repeat a POST.
 			c.beginHead()
@@ -143,10 +140,10 @@ func (c *conn) betweenRequests() bool {
 	return p == fresh || p == handshaking || p == idle
 }
 
-// hasUnread reports whether the kernel's receive buffer holds bytes from the client. It
-// does not block, and it ignores the read deadline.
-func (c *conn) hasUnread() (unread bool) {
-	sc, ok := c.raw.(syscall.Conn)
+// hasUnread reports whether the kernel's receive buffer of a socket holds bytes from the
+// client. It does not block, and it ignores the read deadline.
+func hasUnread(socket net.Conn) (unread bool) {
+	sc, ok := socket.(syscall.Conn)
 	if !ok {
 		return false
 	}

@@ -32,7 +32,7 @@ func (cs *conns) add(c *conn) error {
 	if cs.max > 0 && cs.total >= cs.max {
 		return errTooManyConns
 	}
-	if cs.countsPerClient(c) {
+	if cs.countsPerClient(c.origin) {
 		if cs.clients[c.peer] >= cs.maxPerClient {
 			return errTooManyClientConns
 		}
@@ -43,9 +43,15 @@ func (cs *conns) add(c *conn) error {
 	return nil
 }
 
-// countsPerClient reports whether c counts for the limit of its client address. A
+// origin is the other end of a connection.
+type origin struct {
+	peer    netip.Addr // zero if this is not a TCP connection
+	trusted bool       // the peer is one of Options.TrustedProxies
+}
+
+// countsPerClient reports whether a connection counts for the limit of its client address. A
 // trusted proxy does not, since its connections belong to many clients.
-func (cs *conns) countsPerClient(c *conn) bool { return cs.maxPerClient > 0 && !c.trusted }
+func (cs *conns) countsPerClient(o origin) bool { return cs.maxPerClient > 0 && !o.trusted }
 
 // remove makes Run stop waiting for c. It may be called more than once.
 func (cs *conns) remove(c *conn) {
@@ -61,17 +67,17 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// release stops counting c, which is closed, for the limits. It must be called exactly
-// once. Run still waits for c until remove is called.
-func (cs *conns) release(c *conn) {
+// release stops counting a connection, which is closed, for the limits. It must be called
+// exactly once. Run still waits for the connection until remove is called.
+func (cs *conns) release(o origin) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.total--
-	if !cs.countsPerClient(c) {
+	if !cs.countsPerClient(o) {
 		return
 	}
-	if cs.clients[c.peer]--; cs.clients[c.peer] == 0 {
-		delete(cs.clients, c.peer)
+	if cs.clients[o.peer]--; cs.clients[o.peer] == 0 {
+		delete(cs.clients, o.peer)
 	}
 }
 

@@ -88,7 +88,7 @@ func (c *conn) endContext() {
 // deadline of the request. stop ends it, and must be called before the handler returns.
 func (c *conn) newContext(parent context.Context) (_ context.Context, stop func()) {
 	gone, cancel := context.WithCancelCause(parent)
-	release := c.watch(func() { cancel(ErrClientGone) })
+	release := c.srv.watcher.watch(c.raw, func() { cancel(ErrClientGone) })
 	return withDeadline(gone, func() {
 		cancel(nil)
 		release()

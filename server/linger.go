@@ -41,31 +41,28 @@ func (c *conn) end() error {
 		return net.ErrClosed
 	}
 	c.timing.endResponse(c)
-	return c.finishClose()
-}
-
-// finishClose does the work of end. The caller must have set closed.
-func (c *conn) finishClose() error {
 	closedFirst := c.linger || c.phase.Load() == responding && c.srv.draining()
 	clientOpen := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
 	if closedFirst && clientOpen {
-		c.discardInput()
+		discardInput(c.Conn, lingerTime)
 	}
 	err := c.Conn.Close()
-	c.srv.conns.release(c)
+	c.srv.conns.release(c.origin)
 	c.srv.opts.Meter.ConnClosed()
 	c.srv.conns.remove(c) // last, since Run may return as soon as no connection is left
 	return err
 }
 
-func (c *conn) discardInput() {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
+// discardInput shuts down the sending side of c, then reads and drops input until the client
+// closes too, within lingerBytes and the time within; 0 means lingerTime.
+func discardInput(c net.Conn, within time.Duration) {
+	half, ok := c.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	if c.SetReadDeadline(time.Now().Add(cmp.Or(c.lingerFor, lingerTime))) != nil {
+	if c.SetReadDeadline(time.Now().Add(cmp.Or(within, lingerTime))) != nil {
 		return
 	}
 	// An error means that the client closed or that the time is up.
-	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
+	_, _ = io.CopyN(io.Discard, c, lingerBytes)
 }

@@ -13,16 +13,6 @@ import (
 // serves.
 var errNotServerConn = errors.New("the connection does not belong to a server.Server")
 
-// Taken is a connection that has left HTTP: fasthttp holds neither a goroutine nor a
-// buffer for it. It counts for the limits and the Meter until Close. Server.Run
-// neither waits for it nor closes it.
-type Taken struct {
-	net.Conn // the outermost layer: TLS, if the server uses it
-
-	c        *conn
-	buffered []byte // bytes that fasthttp has read beyond the end of the request
-}
-
 // Take hijacks the connection of the request: it calls take with the connection after
 // the handler has returned nil. From then on the caller owns the connection and must
 // close it. The server sends no response; to send one, begin with the bytes that Head
@@ -35,7 +25,8 @@ func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(buffered net.Conn) {
 		c.detached = true // read by this goroutine only, when fasthttp calls Close
-		take(&Taken{Conn: c, c: c, buffered: readBuffered(c, buffered)})
+		// A Taken may live for days, so it does not keep c with the data of its requests.
+		take(&Taken{Conn: c.Conn, srv: c.srv, origin: c.origin, buffered: readBuffered(c, buffered)})
 	})
 	return nil
 }
@@ -86,50 +77,3 @@ func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	h.SetConnectionClose()
 	return h.AppendBytes(nil), chunked
 }
-
-// Read reads bytes from the client, beginning with those after the request.
-func (t *Taken) Read(p []byte) (int, error) {
-	if len(t.buffered) > 0 {
-		n := copy(p, t.buffered)
-		if t.buffered = t.buffered[n:]; len(t.buffered) == 0 {
-			t.buffered = nil
-		}
-		return n, nil
-	}
-	return t.Conn.Read(p)
-}
-
-// Unread reports whether the kernel's receive buffer holds bytes from the client.
-func (t *Taken) Unread() bool { return t.c.hasUnread() }
-
-// Close ends the connection at once.
-func (t *Taken) Close() error { return t.c.end() }
-
-// Finish closes the connection with a lingering close, so that the client can read
-// everything that was written, even if it is still sending. within is how long Finish
-// waits for the client to close too; 0 means 5 s. No other goroutine may read meanwhile.
-// Finish returns net.ErrClosed if the connection is closed already.
-func (t *Taken) Finish(within time.Duration) error {
-	if !t.c.closed.CompareAndSwap(false, true) { // another goroutine may have called Reset
-		return net.ErrClosed
-	}
-	t.c.linger, t.c.lingerFor = true, within
-	return t.c.finishClose()
-}
-
-// Reset ends the connection and drops what the kernel has not sent yet.
-func (t *Taken) Reset() error {
-	if tcp, ok := t.c.raw.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // if it fails, Close sends the rest first
-	}
-	if t.c.tls != nil {
-		_ = t.c.raw.Close() // tls.Conn.Close would wait to send its alert
-	}
-	return t.c.end()
-}
-
-// Watch calls gone, once, when the client closes the connection or its sending side.
-// gone must not block. Watching needs no goroutine. stop must be called before the
-// connection is closed. If the connection cannot be watched, gone is never called, and
-// only a failed write shows that the client has left.
-func (t *Taken) Watch(gone func()) (stop func()) { return t.c.watch(gone) }

@@ -69,6 +69,8 @@ func BenchmarkNoop(b *testing.B) {
 		{"gale on SQLite, Python worker", galePython, noops / 2},
 		{"machinery, its Redis broker", machineryRedis, noops},
 		{"asynq", asynqRedis, noops},
+		{"river on SQLite, its defaults", riverDefault, noops / 20},
+		{"river on SQLite, WAL, FULL, fetches at once", riverLikeGale, noops / 10},
 		{"celery, results kept, late acks", celeryKeeps, noops / 10},
 		{"celery, only a broker", celeryBare, noops / 10},
 	}
@@ -89,7 +91,7 @@ func BenchmarkNoop(b *testing.B) {
 			if i == 0 {
 				first = median
 			}
-			b.Logf("%-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
+			b.Logf("%-44s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
 			f.Add(p.name, 0, median)
 		}
 		if err := out.Write(f, "tasks"); err != nil {

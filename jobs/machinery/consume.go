@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/RichardKnop/machinery/v2/tasks"
@@ -28,16 +29,26 @@ const warnInterval = time.Minute
 // reportTimeout is the time limit of store calls during which a handler or a shutdown waits.
 const reportTimeout = 5 * time.Second
 
-// consume leases as many tasks as there are free places and runs them. It returns when
-// leaseCtx has ended and the last attempt is finished.
+// consume leases tasks for the free places and runs them. It returns when leaseCtx has ended
+// and the last attempt is finished.
+//
+// One call of Lease fills at most half of the places. So the store leases and finishes tasks
+// of one half while those of the other half run. If a call filled all places, the store and
+// this process would wait for each other.
 func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
-	free := make(chan struct{}, places)
+	free, leased := make(chan struct{}, places), make(chan *driver.Lease, places)
 	for range places {
 		free <- struct{}{}
+		w.attempts.Go(func() { // ends when leased is closed
+			for l := range leased {
+				w.runOrRelease(l, process)
+				free <- struct{}{}
+			}
+		})
 	}
 	delay, lastWarning := minBackoff, time.Time{}
 	for w.leaseCtx.Err() == nil {
-		n := w.acquirePlaces(free)
+		n := w.acquirePlaces(free, (places+1)/2)
 		if n == 0 {
 			break
 		}
@@ -48,14 +59,7 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 			free <- struct{}{}
 		}
 		for _, l := range leases {
-			w.attempts.Go(func() { // ends with the attempt
-				if w.leaseCtx.Err() != nil { // the worker is stopping
-					w.release(l)
-					return
-				}
-				w.attempt(l, process)
-				free <- struct{}{}
-			})
+			leased <- l // has room: each lease has a place
 		}
 		if err == nil {
 			delay = minBackoff
@@ -68,24 +72,36 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 			delay = min(2*delay, maxBackoff)
 		}
 	}
+	close(leased)
 	w.attempts.Wait()
 }
 
-// acquirePlaces waits for a free place and takes all free ones. It returns 0 when
-// leaseCtx ends.
-func (w *Worker) acquirePlaces(free <-chan struct{}) (n int) {
+// runOrRelease runs a leased task, or releases it if the worker is stopping.
+func (w *Worker) runOrRelease(l *driver.Lease, process func(*tasks.Signature) error) {
+	if w.leaseCtx.Err() != nil {
+		w.release(l)
+		return
+	}
+	w.attempt(l, process)
+}
+
+// acquirePlaces waits for a free place and takes the free ones, at most as many as given. It
+// returns 0 when leaseCtx ends.
+func (w *Worker) acquirePlaces(free <-chan struct{}, most int) (n int) {
 	select {
 	case <-w.leaseCtx.Done():
 		return 0
 	case <-free:
 	}
-	for n = 1; ; n++ {
+	runtime.Gosched() // the outcomes of several tasks arrive together, so more places may become free now
+	for n = 1; n < most; n++ {
 		select {
 		case <-free:
 		default:
 			return n
 		}
 	}
+	return n
 }
 
 // attempt runs a leased task and stores its outcome.

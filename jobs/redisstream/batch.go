@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -66,6 +67,7 @@ func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any
 
 func (b *batcher) run() {
 	for {
+		runtime.Gosched() // goroutines that are ready to run may add their calls
 		b.mu.Lock()
 		n := min(len(b.waiting), batchLimit)
 		calls := b.waiting[:n:n]
@@ -105,24 +107,31 @@ type round struct {
 	calls  []*pending
 }
 
-// rounds returns one round for each call, except that all calls of finish.lua share one:
-// that script accepts several calls. They share the cost of starting a script and of
+// shared reports whether a script accepts several calls: its arguments are the number of
+// calls, and for each the number of its values and the values. Its reply is a list with one
+// reply for each call; a text is an error.
+func shared(script *redis.Script) bool { return script == finishScript || script == enqueueScript }
+
+// rounds returns one round for each call, except that all calls of a shared script are one
+// round. They share the cost of starting a script, and those of finish.lua also that of
 // removing entries from a stream.
 func rounds(calls []*pending) (all []*round) {
-	var finishes *round
+	open := map[*redis.Script]*round{}
 	for _, p := range calls {
-		if p.script != finishScript {
+		if !shared(p.script) {
 			all = append(all, &round{script: p.script, args: p.args, calls: []*pending{p}})
 			continue
 		}
-		if finishes == nil {
-			finishes = &round{script: p.script, args: append(slices.Clone(p.args[:commonArgs]), 0)}
-			all = append(all, finishes)
+		r := open[p.script]
+		if r == nil {
+			r = &round{script: p.script, args: append(slices.Clone(p.args[:commonArgs]), 0)}
+			open[p.script] = r
+			all = append(all, r)
 		}
 		own := p.args[commonArgs:]
-		finishes.calls = append(finishes.calls, p)
-		finishes.args[commonArgs] = len(finishes.calls)
-		finishes.args = append(append(finishes.args, len(own)), own...)
+		r.calls = append(r.calls, p)
+		r.args[commonArgs] = len(r.calls)
+		r.args = append(append(r.args, len(own)), own...)
 	}
 	return all
 }
@@ -135,7 +144,7 @@ func (scriptError) RedisError()     {}
 
 // deliver sets the reply of each call.
 func (r *round) deliver(reply any, err error) {
-	if r.script != finishScript || err != nil {
+	if !shared(r.script) || err != nil {
 		for _, p := range r.calls {
 			p.reply, p.err = reply, err
 		}

@@ -2,8 +2,10 @@ package redisstream
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs/driver"
@@ -38,11 +40,13 @@ func outcomeArgs(l *driver.Lease, o driver.Outcome) ([]any, error) {
 		return nil, err
 	}
 	o = o.Bounded()
-	failure, err := jsonText(utf8text.Cut(o.Error, driver.MaxFailure))
-	if err != nil {
-		return nil, err
+	failure, artifacts := `""`, "[]"
+	var err error
+	if o.Error != "" {
+		if failure, err = jsonText(utf8text.Cut(o.Error, driver.MaxFailure)); err != nil {
+			return nil, err
+		}
 	}
-	artifacts := "[]"
 	if len(o.Artifacts) > 0 {
 		if artifacts, err = jsonText(o.Artifacts); err != nil {
 			return nil, err
@@ -59,8 +63,25 @@ func outcomeArgs(l *driver.Lease, o driver.Outcome) ([]any, error) {
 		}
 		args = append(args, values...)
 	}
-	// The token identifies the outcome, so that a repeated call is recognized.
-	h := fnv.New128a()
-	fmt.Fprintf(h, "%q", args)
-	return append(append(fence(l), fmt.Sprintf("%x", h.Sum(nil))), args...), nil
+	return append(append(fence(l), token(args)), args...), nil
+}
+
+// token returns a hash that identifies an outcome, so that a repeated call is recognized.
+func token(args []any) string {
+	h, text := fnv.New128a(), []byte(nil)
+	for _, a := range args {
+		switch a := a.(type) {
+		case string:
+			text = append(strconv.AppendInt(text[:0], int64(len(a)), 10), ' ')
+			text = append(text, a...)
+		case int:
+			text = strconv.AppendInt(text[:0], int64(a), 10)
+		case int64:
+			text = strconv.AppendInt(text[:0], a, 10)
+		default:
+			text = fmt.Appendf(text[:0], "%q", a)
+		}
+		_, _ = h.Write(append(text, ' ')) // cannot fail
+	}
+	return hex.EncodeToString(h.Sum(text[:0]))
 }

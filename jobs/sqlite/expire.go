@@ -7,16 +7,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// expireLimit is the largest number of tasks that expire ends in one transaction.
-const expireLimit = 200
-
+// expiredSQL reads at most 200 tasks, which expire ends in one transaction.
 const expiredSQL = `
 	SELECT ` + columns + ` FROM tasks INDEXED BY tasks_expires
-	WHERE expires <= ? AND expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT ?`
+	WHERE expires <= ? AND expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 200`
 
 // expire cancels tasks that have not started and whose Expires has passed.
 func (t *tx) expire(ctx context.Context) error {
-	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro(), expireLimit)
+	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro())
 	for _, r := range rows {
 		if err == nil {
 			err = t.cancel(ctx, r, driver.ExpiredReason)

@@ -172,13 +172,15 @@ func (s *Store) lease(ctx context.Context, want *wanted) (leases []*driver.Lease
 	return leases, nil
 }
 
-// dueSQL reads the earliest tasks of each name from the index and merges them.
+// dueSQL reads the earliest tasks of each name from the index and merges them. The limit is an
+// expression: SQLite plans a statement again after each change of a parameter that alone is
+// the LIMIT.
 const dueSQL = `
 	SELECT ` + columns + ` FROM tasks WHERE seq IN (
 		SELECT t.seq FROM json_each(?1) AS n JOIN tasks AS t ON t.seq IN (
 			SELECT seq FROM tasks INDEXED BY tasks_due
-			WHERE queue = ?2 AND name = n.value AND due <= ?3 AND (lost < 2 OR ?5) ORDER BY due, seq LIMIT ?4)
-		ORDER BY t.due, t.seq LIMIT ?4)
+			WHERE queue = ?2 AND name = n.value AND due <= ?3 AND (lost < 2 OR ?5) ORDER BY due, seq LIMIT ?4 + 0)
+		ORDER BY t.due, t.seq LIMIT ?4 + 0)
 	ORDER BY due, seq`
 
 // lease leases up to limit tasks of one queue.

@@ -19,7 +19,7 @@ func TestQueryPlans(t *testing.T) {
 			"SEARCH tasks USING INDEX tasks_running (worker=?)",
 			"SEARCH tasks USING INDEX tasks_expires (expires>?)",
 		}},
-		{expiredSQL, []any{0, 1}, []string{"USING INDEX tasks_expires (expires>? AND expires<?)"}},
+		{expiredSQL, []any{0}, []string{"USING INDEX tasks_expires (expires>? AND expires<?)"}},
 		{dueSQL, []any{"[]", "q", 0, 1, true}, []string{
 			"SEARCH tasks USING INDEX tasks_due (queue=? AND name=? AND due<?)",
 			"SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -52,7 +51,7 @@ type Conn struct {
 	outbox
 	handler Handler
 	client  netip.Addr
-	net     *deadlineConn
+	net     deadlineConn
 	ws      *websocket.Conn
 
 	closeReason struct { // close code and reason of this side; code is 0 until it ends the connection
@@ -60,14 +59,19 @@ type Conn struct {
 		code   int
 		reason string
 	}
-	cancels    []context.CancelFunc // cancel functions for the contexts of Go; guarded by outbox.mu
-	background sync.WaitGroup       // goroutines of Go
+	background *background // nil before the first call of Go; guarded by outbox.mu
 	rate       rate
-	handling   atomic.Bool // true while a message is handled and nothing is read
+	parkID     uint64 // id in Hub.parking; guarded by parking.mu
+}
+
+// background are the goroutines of Conn.Go.
+type background struct {
+	cancels []context.CancelFunc // for their contexts; guarded by outbox.mu
+	running sync.WaitGroup
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
-	c := &Conn{handler: handler, client: client, net: &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}}
+	c := &Conn{handler: handler, client: client, net: deadlineConn{Taken: t, timeout: h.opts.SendTimeout, parkable: t.CanWatch()}}
 	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // blocked until the handshake is complete
 	c.net.lastRead.set()
 	return c
@@ -95,12 +99,16 @@ func (c *Conn) Close(code int, reason string) {
 func (c *Conn) Go(work func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
-	c.cancels = append(c.cancels, cancel)
+	if c.background == nil {
+		c.background = new(background)
+	}
+	b := c.background
+	b.cancels = append(b.cancels, cancel)
 	if c.ended {
 		cancel()
 	}
 	c.mu.Unlock()
-	c.background.Go(func() { // ends with work, whose context ends with the connection
+	b.running.Go(func() { // ends with work, whose context ends with the connection
 		if err := pool.Protect(func() error { work(ctx); return nil }); err != nil {
 			c.failHandler(err)
 		}
@@ -135,17 +143,26 @@ func (c *Conn) closeGracefully() {
 // abort ends the connection without a close frame.
 func (c *Conn) abort() {
 	c.setCloseReason(websocket.CloseAbnormalClosure, "the client did not respond")
-	_ = c.net.Reset() // readLoop then ends and cleans up
+	c.reset()
 }
 
-// afterHandshake sets up the connection after the handshake. The caller then starts
-// readLoop.
+// reset ends the connection at once. readLoop then cleans up.
+func (c *Conn) reset() {
+	_ = c.net.Reset()
+	c.hub.parking.unpark(c)
+}
+
+// pong responds to a ping. The response is dropped if the queue is full.
+func (c *Conn) pong(data []byte) { _ = c.enqueue(item{kind: websocket.PongMessage, data: data}) }
+
+// afterHandshake sets up the connection after the handshake. The caller then parks it or
+// starts readLoop.
 func (c *Conn) afterHandshake(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // completeClose responds
 	ws.SetPingHandler(func(data string) error {
-		_ = c.enqueue(item{kind: websocket.PongMessage, data: []byte(data)}) // dropped if the queue is full
+		c.pong([]byte(data))
 		return nil
 	})
 	c.unblock() // the queue may already contain a close frame
@@ -156,19 +173,41 @@ func (c *Conn) afterHandshake(ws *websocket.Conn) {
 	}
 }
 
-func (c *Conn) readLoop() { c.shutdown(c.read()) }
+// readLoop reads until the connection is parked or closed. slots has an element for this
+// goroutine (see parking); nil if it has none.
+func (c *Conn) readLoop(slots chan struct{}) {
+	for wait := false; ; wait = true { // wait if c could not be parked
+		c.net.beginRead(slots, wait)
+		err := c.read()
+		c.net.endRead()
+		if !errors.Is(err, errIdle) {
+			c.shutdown(err)
+			return
+		}
+		if c.hub.parking.park(c) {
+			return
+		}
+		slots = nil
+	}
+}
 
 // shutdown ends the connection after err, the error that ended reading.
 func (c *Conn) shutdown(err error) {
 	code, reason, end := c.completeClose(err)
 	c.end()
 	c.mu.Lock()
-	stops := c.cancels
+	b := c.background
+	var stops []context.CancelFunc
+	if b != nil {
+		stops = b.cancels
+	}
 	c.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
-	c.background.Wait()
+	if b != nil {
+		b.running.Wait()
+	}
 	if err := pool.Protect(func() error { c.handler.Closed(c, code, reason); return nil }); err != nil {
 		c.logPanic(err)
 	}
@@ -200,9 +239,9 @@ func (c *Conn) schedulePing() {
 		pingedAt := time.Now()
 		_ = c.enqueue(item{kind: websocket.PingMessage})
 		c.schedule(c.hub.opts.PongTimeout, func() {
-			if !c.net.lastRead.after(pingedAt) && !c.net.Unread() && c.queuedBytes() == 0 && !c.handling.Load() {
+			if !c.net.lastRead.after(pingedAt) && !c.net.Unread() && c.queuedBytes() == 0 && !c.net.handling.Load() {
 				c.setCloseReason(websocket.CloseAbnormalClosure, "ping timeout")
-				_ = c.net.Reset()
+				c.reset()
 				return
 			}
 			c.schedulePing()
@@ -230,8 +269,8 @@ func (c *Conn) writeFailed(err error) {
 		c.setCloseReason(websocket.CloseTryAgainLater, "too slow")
 		c.reportSlowConsumer(c.client)
 	}
-	if !errors.Is(err, websocket.ErrCloseSent) { // otherwise readLoop still waits for the client's close frame
-		_ = c.net.Reset()
+	if !errors.Is(err, websocket.ErrCloseSent) { // otherwise the connection still waits for the client's close frame
+		c.reset()
 	}
 }
 

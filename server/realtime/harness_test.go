@@ -13,6 +13,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/upgrade"
@@ -53,6 +54,7 @@ func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, mor
 	served := make(chan error, 1)
 	go func() { served <- srv.Run(ctx, ln) }()
 	go func() { s.done <- s.hub.Run(hubCtx) }()
+	testutil.Eventually(t, "Hub.Run runs", s.hub.Running)
 	t.Cleanup(func() {
 		s.stop()
 		select {

@@ -18,9 +18,15 @@ var (
 	errTooLong = errors.New("message too long")
 )
 
-// read passes messages to the handler until reading fails, and returns the error.
+// read passes messages to the handler until reading fails, and returns the error. It is
+// errIdle if the connection can be parked.
 func (c *Conn) read() error {
 	for {
+		if upgrade.BetweenMessages(c.ws) {
+			if err := c.net.await(c.pong); err != nil {
+				return err
+			}
+		}
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return err
@@ -35,8 +41,9 @@ func (c *Conn) read() error {
 		case kind == websocket.TextMessage && !utf8.Valid(data):
 			return errUTF8
 		}
+		c.net.received(c.hub.stay)
 		c.hub.opts.Meter.Received()
-		c.handling.Store(true)
+		c.net.handling.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {
 			<-time.After(wait) // less than a second
 		}
@@ -49,7 +56,7 @@ func (c *Conn) read() error {
 		// immediately, before the messages in the queue. And a client that does not read
 		// gets backpressure.
 		c.flush()
-		c.handling.Store(false)
+		c.net.handling.Store(false)
 	}
 }
 

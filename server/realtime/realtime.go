@@ -6,8 +6,9 @@
 //	                                                            ▲
 //	                             Send, within Options.Queue ────┘
 //
-// A WebSocket needs one goroutine for reading, a Stream needs none. Both need another one
-// only while there is something to write. Each client has an outbox, a queue whose size is
+// A WebSocket needs a goroutine only while the client's frames are read and handled, a
+// Stream needs none for reading. Both need another one while there is something to write. A
+// WebSocket over TLS always has a goroutine for reading. Each client has an outbox, a queue whose size is
 // limited in bytes: Conn.Send blocks while it is full. Channel messages are not copied
 // into it. A subscription is a position in the channel's ring, which holds each message
 // once, and its encoding. Therefore a slow consumer uses no extra memory and delays no other
@@ -33,12 +34,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/upgrade"
 )
 
@@ -51,10 +52,15 @@ const (
 	DefaultPongTimeout  = 20 * time.Second
 	DefaultSendTimeout  = 30 * time.Second
 	DefaultGrace        = 30 * time.Second
+	DefaultReaders      = 64
 )
 
 // closeTimeout is the time that a client has to respond to a close frame.
 const closeTimeout = 5 * time.Second
+
+// parkAfter is the time for which a connection keeps its goroutine after a message, or half of
+// that time after several messages. A busy connection then needs no new goroutine for each.
+const parkAfter = time.Second
 
 // ErrClosed is the error of sending to a connection that is closed or closing.
 var ErrClosed = errors.New("connection is closed")
@@ -79,6 +85,11 @@ type Options struct {
 	// Grace is the time limit for closing the open connections after the context of Run
 	// has ended. Default 30 s.
 	Grace time.Duration
+	// Readers is the maximum number of idle WebSockets that begin to be read at the same
+	// time. Further ones wait in the kernel. A WebSocket stops counting when its message is
+	// complete and before its handler is called, or when the rest of a message has not
+	// arrived yet. So slow handlers and slow clients do not delay others. Default 64.
+	Readers int
 	// Compress enables permessage-deflate (RFC 7692), without context takeover, for
 	// clients that offer it. Default: no compression.
 	Compress bool
@@ -97,6 +108,7 @@ func (o *Options) setDefaults() {
 	o.PongTimeout = cmp.Or(max(o.PongTimeout, 0), DefaultPongTimeout)
 	o.SendTimeout = cmp.Or(max(o.SendTimeout, 0), DefaultSendTimeout)
 	o.Grace = cmp.Or(max(o.Grace, 0), DefaultGrace)
+	o.Readers = cmp.Or(max(o.Readers, 0), DefaultReaders)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -107,8 +119,10 @@ func (o *Options) setDefaults() {
 
 // Hub holds the connections of one process. Make one with New, and call Run once.
 type Hub struct {
-	opts  Options
-	wheel *wheel
+	opts    Options
+	wheel   *wheel
+	parking parking
+	stay    time.Duration // see parkAfter; replaced by tests
 
 	mu         sync.Mutex
 	open       map[member]struct{}
@@ -127,7 +141,10 @@ type member interface {
 // New makes a Hub without connections.
 func New(o Options) *Hub {
 	o.setDefaults()
-	return &Hub{opts: o, wheel: newWheel(), open: make(map[member]struct{})}
+	return &Hub{
+		opts: o, wheel: newWheel(), open: make(map[member]struct{}),
+		parking: parking{slots: make(chan struct{}, o.Readers)}, stay: parkAfter,
+	}
 }
 
 // add registers a connection. While the process shuts down it returns
@@ -173,10 +190,16 @@ func (h *Hub) isDraining() bool {
 // connections, and Run closes the open ones in random order: one every 5 ms, or faster if
 // that would need more than two thirds of Options.Grace. Therefore the clients do not all
 // reconnect at once. WebSockets are closed with close code 1012. At the end of the grace period
-// the remaining connections are aborted. Run returns nil when no connection is left.
+// the remaining connections are aborted. Run returns nil when no connection is left. It
+// returns an error at once if the process has no file descriptor left.
 func (h *Hub) Run(ctx context.Context) error {
+	watch, err := h.parking.begin()
+	if err != nil {
+		return fmt.Errorf("run hub: %w", err)
+	}
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ticking sync.WaitGroup
+	ticking.Go(func() { watch(over) })           // ends with stop
 	ticking.Go(func() { h.wheel.run(over) })     // ends with stop
 	ticking.Go(func() { h.releaseMemory(over) }) // ends with stop
 	defer ticking.Wait()
@@ -256,35 +279,4 @@ func (h *Hub) abortAll() int {
 		m.abort()
 	}
 	return len(left)
-}
-
-// deadlineConn sets a new write deadline for every 64 KiB, since the WebSocket library
-// sets only one for a whole message. It also records when the client last sent data.
-type deadlineConn struct {
-	*server.Taken
-	timeout  time.Duration
-	lastRead timestamp
-}
-
-const writeChunk = 64 << 10
-
-func (p *deadlineConn) Read(b []byte) (int, error) {
-	n, err := p.Taken.Read(b)
-	if n > 0 {
-		p.lastRead.set()
-	}
-	return n, err
-}
-
-func (p *deadlineConn) Write(b []byte) (written int, err error) {
-	for {
-		if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
-			return written, err
-		}
-		n, err := p.Taken.Write(b[written:min(len(b), written+writeChunk)])
-		written += n
-		if err != nil || written == len(b) {
-			return written, err
-		}
-	}
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Sizes of the buffers of a connection. Longer reads bypass the read buffer.
+// Sizes of the buffers of the library. Its read buffer must be large enough for a control
+// frame. Longer reads bypass it.
 const (
-	readBuffer  = 256
+	readBuffer  = 125
 	writeBuffer = 4 << 10
 )
 
@@ -46,9 +47,9 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 			return
 		}
 		h.goroutines.Go(func() { // ends when the handshake is done
-			ws, err := handshake.Accept(c.net, upgrade.Options{
+			ws, err := handshake.Accept(&c.net, upgrade.Options{
 				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
-				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress,
+				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress, Exact: c.net.parkable,
 			})
 			if err != nil {
 				_ = t.Close()
@@ -56,10 +57,12 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 				return
 			}
 			c.afterHandshake(ws)
-			// The handshake needs a large stack, and a goroutine does not soon free the
-			// memory of its stack. Reading needs only a small stack, so a new goroutine
-			// reads.
-			h.goroutines.Go(c.readLoop) // ends with the connection
+			if t.Buffered() > 0 || !h.parking.park(c) {
+				// The handshake needs a large stack, and a goroutine does not soon free the
+				// memory of its stack. Reading needs only a small stack, so a new goroutine
+				// reads.
+				h.goroutines.Go(func() { c.readLoop(nil) }) // ends when c is parked or closed
+			}
 		})
 	})
 }

@@ -29,7 +29,9 @@ var (
 )
 
 const (
+	fin          = 0x80 // bit of the first byte: the last fragment of a message
 	finalClose   = 0x88 // first byte of a close frame: FIN, no reserved bits
+	firstControl = 8    // lowest opcode of control frames
 	masked       = 0x80
 	maxControl   = 125 // maximum payload of a control frame
 	maskLength   = 4
@@ -45,12 +47,17 @@ type closeGuard struct {
 	left  uint64             // payload bytes of the current frame that have not been received
 	close []byte             // unmasked payload of a close frame, as far as received
 	err   error              // error that each further Read returns
+	exact bool               // no Read goes beyond the header or payload of the current frame
+	open  bool               // more fragments of the message follow
 }
 
 // Read implements net.Conn.
 func (g *closeGuard) Read(p []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
+	}
+	if g.exact {
+		p = p[:min(uint64(len(p)), g.wanted())]
 	}
 	n, err := g.Conn.Read(p)
 	if valid := g.scan(p[:n]); g.err != nil {
@@ -60,6 +67,15 @@ func (g *closeGuard) Read(p []byte) (int, error) {
 		return valid, nil
 	}
 	return n, err
+}
+
+// wanted returns the number of bytes until the end of the header or payload of the current
+// frame, as far as the bytes received so far tell.
+func (g *closeGuard) wanted() uint64 {
+	if g.left > 0 {
+		return g.left
+	}
+	return uint64(g.headSize() - g.have)
 }
 
 // scan parses data and returns the number of bytes that Read may return. That is all of
@@ -92,22 +108,13 @@ func (g *closeGuard) scan(data []byte) int {
 
 // parseHead parses the header of a frame if it has been received completely.
 func (g *closeGuard) parseHead() {
-	if g.have < 2 {
+	if g.have < g.headSize() {
 		return
 	}
-	size, length := 2, uint64(g.head[1]&^masked)
-	switch length {
-	case 126:
-		size += 2
-	case 127:
-		size += 8
+	if opcode := g.head[0] & 0x0f; opcode < firstControl {
+		g.open = g.head[0]&fin == 0
 	}
-	if g.head[1]&masked != 0 {
-		size += maskLength
-	}
-	if g.have < size {
-		return
-	}
+	length := uint64(g.head[1] &^ masked)
 	switch length {
 	case 126:
 		length = uint64(binary.BigEndian.Uint16(g.head[2:]))
@@ -117,6 +124,33 @@ func (g *closeGuard) parseHead() {
 	if g.left = length; length == 0 {
 		g.have = 0
 	}
+}
+
+// headSize returns the size of the header of the current frame, as far as known: 2 until two
+// bytes of it have been received.
+func (g *closeGuard) headSize() int {
+	size := 2
+	if g.have < size {
+		return size
+	}
+	switch g.head[1] &^ masked {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	if g.head[1]&masked != 0 {
+		size += maskLength
+	}
+	return size
+}
+
+// BetweenMessages reports whether ws, which Accept has returned, has read exactly the frames
+// of complete messages. It is always false without Options.Exact. Only the goroutine that
+// reads from ws may call it.
+func BetweenMessages(ws *websocket.Conn) bool {
+	g, ok := ws.NetConn().(*closeGuard)
+	return ok && g.exact && g.have == 0 && g.left == 0 && !g.open && g.err == nil
 }
 
 // isClose reports whether the current frame is a close frame with a valid header. The

@@ -115,6 +115,11 @@ type Options struct {
 	// either direction, if the client offers it without server_max_window_bits.
 	// Default: no compression.
 	Compress bool
+	// Exact limits each read from the connection to the header or the payload of one frame.
+	// When a message has been read, no bytes of the next frame are in the buffer of the
+	// library (see BetweenMessages). This needs several reads for each frame, so the
+	// connection should have a buffer of its own. Default: reads of any length.
+	Exact bool
 }
 
 // Accept sends the response of the handshake on conn and removes the deadlines of conn. It
@@ -134,7 +139,7 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 	if upgrader.EnableCompression {
 		r.Header.Set(headerExtensions, deflateExtension)
 	}
-	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn}}, r, header)
+	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn, exact: o.Exact}}, r, header)
 }
 
 // hijacker is the http.ResponseWriter through which the library gets the connection.

@@ -1,9 +1,10 @@
 -- Part of lease.lua. The audit searches for tasks that no worker would find because a key
 -- was deleted, and for unused queues. Each call checks some of them and stores the position
 -- in the hash audit: cursor is the score in the list of all tasks, scan is the cursor in the
--- set of queues, urgent is '1' if the audit continues at once, and next is the time of the
--- next audit.
+-- set of queues, urgent is '1' if the audit continues at once, pause is the time until which
+-- another audit of tasks waits, and next is the time of the next audit.
 local AUDITED, SCANNED = 500, 50 -- number of tasks and of queues checked by one call
+local PAUSE = 200000 -- time between two calls that check tasks, in microseconds, so that audits take a few per cent of the server's time
 
 -- in_place reports whether a waiting task is in one of the keys that workers read.
 local function in_place(q, id, name, entry)
@@ -69,7 +70,7 @@ end
 -- period is the interval between audits in milliseconds.
 local function audit(period, found)
   local key = base .. 'audit'
-  local cursor, scan, urgent, next_at = unpack(redis.call('HMGET', key, 'cursor', 'scan', 'urgent', 'next'))
+  local cursor, scan, urgent, next_at, pause = unpack(redis.call('HMGET', key, 'cursor', 'scan', 'urgent', 'next', 'pause'))
   if not cursor and not scan then
     next_at = tonumber(next_at or 0)
     if next_at > now and next_at <= now + period * 1000 then return false end
@@ -77,12 +78,14 @@ local function audit(period, found)
     redis.call('HSET', key, 'cursor', '0', 'next', int(now + period * 1000))
   end
   if cursor then
+    pause = tonumber(pause or 0)
+    if urgent ~= '1' and pause > now and pause <= now + PAUSE then return false end
     local ids = redis.call('ZRANGEBYSCORE', base .. 'tasks', '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, AUDITED)
     audit_requested = false
     for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- after an error (a broken queue), the next audit tries again
     if audit_requested then return true end
     if #ids == 2 * AUDITED then
-      redis.call('HSET', key, 'cursor', ids[#ids])
+      redis.call('HSET', key, 'cursor', ids[#ids], 'pause', int(now + PAUSE))
       return urgent == '1'
     end
     redis.call('HDEL', key, 'cursor', 'urgent')

@@ -43,8 +43,14 @@ local function clock()
 end
 local now = clock()
 
--- int formats a number as an integer: Lua would format a large one as 1.79e+15.
-local function int(n) return string.format('%.0f', n) end
+-- int formats a number as an integer: Lua would format a large one as 1.79e+15. Formatting a
+-- large number is slow, and most of them are the same, now.
+local formatted, formatted_text
+local function int(n)
+  if n % 1 == 0 and n > -1e14 and n < 1e14 then return tostring(n) end
+  if n ~= formatted then formatted, formatted_text = n, string.format('%.0f', n) end
+  return formatted_text
+end
 
 local function publish_changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
 local function publish_due(q) redis.call('PUBLISH', base .. 'due', q) end

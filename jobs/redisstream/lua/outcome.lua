@@ -14,13 +14,14 @@ end
 local function finish(first)
   local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n, groups = unpack(ARGV, first, first + 12)
   local key = base .. 'task:' .. id
-  local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
-    'logged', 'workflow', 'followers', 'meta')
-  if h[1] ~= 'running' or h[2] ~= owner or h[3] ~= attempt then
+  -- These are the fields that every outcome needs. A search for a field that a hash does not
+  -- have reads the whole hash, so others are read below if they are needed.
+  local status, worker, attempts, at_entry, q, version, lost, group, logged, followers, meta = unpack(redis.call('HMGET', key,
+    'state', 'worker', 'attempts', 'at', 'queue', 'version', 'lost', 'group', 'logged', 'followers', 'meta'))
+  if status ~= 'running' or worker ~= owner or attempts ~= attempt then
     -- A repeated call after a lost reply returns 1 again.
-    return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
+    return (worker == owner and attempts == attempt and redis.call('HGET', key, 'fin') == token) and 1 or 0
   end
-  local q = h[5]
   -- Check everything that can fail before the first write.
   if state == 'retrying' then ready(q, at) end
   local next_tasks = {} -- indexes of all next tasks, and of those in groups
@@ -33,14 +34,14 @@ local function finish(first)
     i = at_task + tasks * FIELDS
   end
   for _, t in ipairs(next_tasks) do ready(ARGV[t + 2], ARGV[t + 4]) end
-  local after = h[7] and redis.call('HMGET', base .. 'group:' .. h[7], 'queue', 'at')
+  local after = group and redis.call('HMGET', base .. 'group:' .. group, 'queue', 'at')
   if after and after[1] then ready(after[1], after[2]) end
-  drop_entry(q, h[4])
-  if tonumber(h[6] or 0) >= tonumber(SUSPECT) then
+  drop_entry(q, at_entry)
+  if tonumber(lost or 0) >= tonumber(SUSPECT) then
     release_suspect(owner, id)
     publish_due(q) -- the owner may lease another suspect now
   end
-  local set = { 'state', state, 'fin', token, 'version', int(h[11] + 1) }
+  local set = { 'state', state, 'fin', token, 'version', int(version + 1) }
   local function put(k, v) set[#set + 1], set[#set + 2] = k, v end
   -- A first attempt has no old values.
   if text ~= '' or attempt ~= '1' then put('error', text) end
@@ -55,28 +56,30 @@ local function finish(first)
     put('progress', '100')
     if result ~= '' then put('result', result) end
   else
-    put('failures', failure(h[9], attempt, json))
+    put('failures', failure(redis.call('HGET', key, 'failures'), attempt, json))
   end
-  if h[15] then drop_meta(key) end
+  if meta then drop_meta(key) end
   redis.call('HSET', key, unpack(set))
   if state == 'retrying' then
-    schedule(q, id, h[6], at)
+    schedule(q, id, lost, at)
   elseif state == 'dead' then
     make_dead(q, id)
   else
     redis.call('PEXPIRE', key, KEEP)
-    if h[12] then redis.call('PEXPIRE', base .. 'log:' .. id, KEEP) end
+    if logged then redis.call('PEXPIRE', base .. 'log:' .. id, KEEP) end
     ended_ids[#ended_ids + 1], ended_ids[#ended_ids + 2] = int(now), id
   end
-  if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
-  local workflow = h[13] or h[7]
+  if group and state ~= 'retrying' then
+    member_ended(group, redis.call('HGET', key, 'place'), id, state == 'success', result, reason)
+  end
+  local workflow = #next_tasks + #next_groups > 0 and (redis.call('HGET', key, 'workflow') or group)
   if not workflow and n ~= '0' then workflow = workflow_of(id) end
   for t = 1, n do accept(values_at(next_tasks[t]), workflow or nil) end
   for _, g in ipairs(next_groups) do next_group(g, workflow) end
-  if h[14] and state == 'success' then
-    reserved(h[14], id, 'DEL') -- followers that were not accepted above will never be enqueued
-  elseif h[14] and state ~= 'retrying' then
-    reserved(h[14], id, 'PEXPIRE', KEEP)
+  if followers and state == 'success' then
+    reserved(followers, id, 'DEL') -- followers that were not accepted above will never be enqueued
+  elseif followers and state ~= 'retrying' then
+    reserved(followers, id, 'PEXPIRE', KEEP)
   end
   publish_changed(id)
   return 1
