@@ -51,8 +51,8 @@ type Application struct {
 	// BeforeUpload decides about each file, in the serving process and before the content
 	// is received: it refuses the file by an error, or changes its name, or limits its size.
 	// A *server.Error with a 4xx status is the response; 503 asks the client to try again, and
-	// any other error is an internal one. It is called for every way to upload, see
-	// uploads.Proposal, and may block; use Services.Pool for work that does.
+	// any other error is a 500 response. It is called for every way to upload, see
+	// uploads.Proposal. It may block; use Services.Pool for blocking work.
 	//
 	// With BeforeUpload, everyone that Authenticate or a session identifies may upload, not
 	// only the administrator, and BeforeUpload decides by the sender. Anonymous uploads are

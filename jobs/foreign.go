@@ -20,13 +20,13 @@ type Announced interface {
 }
 
 // Foreign returns d as the definition of a task whose handler is in another program.
-// Arguments are checked against a JSON Schema, of which the keywords in
-// internal/jsonschema count; without a schema all arguments are accepted.
+// Arguments are checked against a JSON Schema, by the keywords that package
+// internal/jsonschema supports; without a schema all arguments are accepted.
 //
 // A schema of the type array describes the arguments by position, as Definition.Schema
-// does: an element with a title can be given by that name. For further names, properties,
-// required and additionalProperties of the same schema count; a name that they do not
-// mention is refused. A schema of the type object describes the arguments by name, and
+// does: an element with a title can be given by that name. Further names are described by
+// properties, required and additionalProperties of the same schema; a name that they do not
+// allow is refused. A schema of the type object describes the arguments by name, and
 // positional arguments fill its properties in order. The error says what is wrong with the
 // schema.
 func Foreign(d Definition, schema json.RawMessage) (Definition, error) {

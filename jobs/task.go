@@ -102,12 +102,12 @@ type Task struct {
 	Digest string `json:"-"`
 	// Aborted is true if CancelWorkflow has cancelled the workflow of the task.
 	Aborted bool `json:"-"`
-	// Ended are the newest leases that have ended their attempts themselves, if their
-	// workers are in other programs; see driver.Remote.
+	// Ended are the newest leases whose workers have ended their attempts, if these
+	// workers are other programs; see driver.Remote.
 	Ended []EndedLease `json:"-"`
 }
 
-// EndedLease is a lease that has ended its attempt itself.
+// EndedLease is a lease whose worker has ended the attempt.
 type EndedLease struct {
 	Attempt int    `json:"attempt"`
 	Owner   string `json:"owner"`

@@ -7,8 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// List returns the value of a list field. Several lines of such a field mean the same
-// as one line with commas (RFC 9110 §5.3).
+// List returns the value of a field whose value is a list. Several lines of such a field mean
+// the same as one line with commas (RFC 9110 §5.3).
 func List(h *fasthttp.RequestHeader, name string) string {
 	lines := h.PeekAll(name)
 	if len(lines) == 1 { // the common case, without a join

@@ -26,7 +26,7 @@ const statusClientGone = 499
 // SetDeadline. fasthttp does not watch the connection meanwhile, and its ctx.Done is closed
 // only when the server shuts down. stop must be called before the handler returns; the
 // context of Context needs no stop. Watching costs two system calls and no goroutine.
-// It leads to the span of the request (see Options.TracerProvider). Outside of a Server the
+// It contains the span of the request (see Options.TracerProvider). Outside of a Server the
 // context ends only with stop.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
 	c, ok := ctx.Conn().(*conn)

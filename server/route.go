@@ -81,8 +81,8 @@ type Route struct {
 	//     compression makes the ETag weak, and If-Match never matches a weak one (RFC
 	//     9110 §13.1.1).
 	Compress bool
-	// Untraced leaves out the span of a request without traceparent, for requests that
-	// come all the time, such as health checks.
+	// Untraced leaves out the span of a request without traceparent. It is for frequent
+	// requests of little interest, such as health checks.
 	Untraced bool
 	// Middleware wraps Handler, the first one outermost. New calls each of them once.
 	Middleware []Middleware

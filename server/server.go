@@ -138,7 +138,7 @@ type Options struct {
 	// Meter counts connections and requests. Default: no counting.
 	Meter Meter
 	// TracerProvider makes a span of OpenTelemetry for each request whose head could be
-	// read, below that of the client if the request has a traceparent (W3C Trace
+	// read, as a child of the client's span if the request has a traceparent (W3C Trace
 	// Context). trace.SpanFromContext finds it in the handler's ctx, and in the contexts
 	// of Context, Gone and HTTP. It ends when the response is complete in memory, or its body stream
 	// begins, or the connection is taken. Log lines of requests get the id of the trace.

@@ -15,13 +15,13 @@ import (
 type userKey struct{}
 
 // BasicAuth admits requests with a user name and a password that check accepts (RFC
-// 7617). All others get a 401 response, for which browsers ask the user for both: requests
-// without the field Authorization, with another scheme, or with credentials that are not
-// base64, not UTF-8, without a colon, or contain control characters. If the field is
-// repeated, the server sends a 400 response.
+// 7617). All other requests get a 401 response, after which browsers ask the user for both.
+// These include requests without the field Authorization, with another scheme, or with
+// credentials that are not base64 or UTF-8, have no colon, or contain control characters. If
+// the field is repeated, the server sends a 400 response.
 //
-// check is called for each request, also at the same time, and should compare by Equal or
-// with a password hash. Handlers get the user's name from UserOf. realm names what the
+// check is called for each request, from many goroutines at once. It should compare by
+// Equal or with a password hash. Handlers get the user's name from UserOf. realm names what the
 // password is for; browsers may show it. It should be printable ASCII, other characters
 // are left out.
 //

@@ -23,7 +23,7 @@ type callerKey struct{}
 // An error of check means that it could not decide, for example because a database was not
 // available. It becomes a response as if a handler had returned it: 500, or that of a
 // *server.Error, such as 403. ctx of check is that of server.Context. check is called for
-// each request, also at the same time, and should compare secrets by Equal.
+// each request, from many goroutines at once, and should compare secrets by Equal.
 //
 // realm is as for BasicAuth. The middleware runs after the check of -token and
 // Application.Authenticate, and knows neither: see the section Authentication in
