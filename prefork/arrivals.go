@@ -2,10 +2,9 @@ package prefork
 
 import (
 	"errors"
-	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/galeserver/gale/internal/epoll"
 )
 
 // arrivals wakes an idle master at the next connection, so that it need not look often.
@@ -38,32 +37,27 @@ func (a *arrivals) end() {
 	a.listeners, a.arrived, a.stop = nil, nil, nil
 }
 
-// awaitConnection waits with an epoll(7) of its own, which only exists while the master is
-// idle. In the poller of the Go runtime each connection of a busy server would wake the
-// master. The poller waits for the epoll itself, which is a descriptor too.
+// awaitConnection waits with an epoll(7) set of its own, which only exists while the master is
+// idle. In that of the Go runtime each connection of a busy server would wake the master.
 func awaitConnection(listeners []int) (<-chan struct{}, func(), error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	set, err := epoll.Open()
 	if err != nil {
-		return nil, nil, os.NewSyscallError("epoll_create1", err)
+		return nil, nil, err
 	}
-	err = unix.SetNonblock(epoll, true) // so that the poller of the runtime waits for it
-	for _, fd := range listeners {
-		err = errors.Join(err, unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}))
+	for i, fd := range listeners {
+		err = errors.Join(err, set.Watch(fd, epoll.Readable, uint64(i)))
 	}
-	file := os.NewFile(uintptr(epoll), "arrivals")
-	raw, rawErr := file.SyscallConn()
-	if err = errors.Join(err, rawErr); err != nil {
-		return nil, nil, errors.Join(err, file.Close())
+	if err != nil {
+		return nil, nil, errors.Join(err, set.Close())
 	}
 	arrived := make(chan struct{}, 1)
-	go func() { // ends with the first connection, or when the file is closed
-		err := raw.Read(func(fd uintptr) bool {
-			n, err := unix.EpollWait(int(fd), make([]unix.EpollEvent, 1), 0)
-			return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	go func() { // ends when the set is closed
+		_ = set.Run(func([]uint64) {
+			select {
+			case arrived <- struct{}{}:
+			default:
+			}
 		})
-		if err == nil {
-			arrived <- struct{}{}
-		}
 	}()
-	return arrived, func() { _ = file.Close() }, nil
+	return arrived, func() { _ = set.Close() }, nil
 }
