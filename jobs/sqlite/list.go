@@ -12,10 +12,11 @@ import (
 )
 
 // listSQL reads the newest ?2 tasks before ?1 and returns those that match. The state
-// scheduled is stored as queued. Tasks past their retention time are left out.
+// scheduled is stored as queued. Tasks past their retention time are left out. The limit is an
+// expression for the reason given at dueSQL.
 const listSQL = `
 	SELECT ` + columns + ` FROM tasks
-	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)
+	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2 + 0)
 		AND (?3 = '' OR state = ?3) AND (?4 = '' OR name = ?4) AND (?5 = '' OR queue = ?5)
 		AND (finished IS NULL OR finished >= ?6)
 		AND created >= ?7 AND created < ?8
@@ -23,7 +24,7 @@ const listSQL = `
 	ORDER BY seq DESC`
 
 // lastSQL returns the number and the last of the tasks that listSQL reads.
-const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)`
+const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2 + 0)`
 
 // List implements jobs.Store. It never waits for a writer.
 func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {

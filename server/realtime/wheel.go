@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,18 +16,22 @@ const (
 	slotCount = 1024
 )
 
-// wheel is a timer wheel: all connections share one ticker, which stands still while there
-// are no timers. With a timer of the runtime for each connection, the process would wake up
-// far more often.
+// wheel is a timer wheel: all connections share one timer of the runtime, which waits for the
+// next slot with timers. With one for each connection, the process would wake up far more
+// often.
 type wheel struct {
 	began time.Time
-	wake  chan struct{} // signal that there is a timer; capacity 1
+	wake  chan struct{} // signal that next is earlier than before; capacity 1
 
 	mu    sync.Mutex
-	now   int64                          // ticks since began
+	now   int64                          // ticks since began, up to which timers have fired
+	next  int64                          // tick for which run waits
 	slots [slotCount]map[*timer]struct{} // pending timers by at modulo slotCount
 	count int                            // number of timers
 }
+
+// never is a tick that is not reached.
+const never = math.MaxInt64
 
 // timer is one scheduled call.
 type timer struct {
@@ -34,21 +39,25 @@ type timer struct {
 	call func() // must not block
 }
 
-func newWheel() *wheel { return &wheel{began: time.Now(), wake: make(chan struct{}, 1)} }
+func newWheel() *wheel { return &wheel{began: time.Now(), wake: make(chan struct{}, 1), next: never} }
 
 // start schedules a timer: run calls it after d, or up to two ticks later.
 func (w *wheel) start(a *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := max(w.now, w.elapsed())
 	if w.count == 0 {
-		w.now = max(w.now, w.elapsed())
+		w.now = now
+	}
+	w.count++
+	a.at = now + 1 + int64((d+tick-1)/tick)
+	if a.at < w.next {
+		w.next = a.at
 		select {
 		case w.wake <- struct{}{}:
 		default:
 		}
 	}
-	w.count++
-	a.at = w.now + 1 + int64((d+tick-1)/tick)
 	slot := &w.slots[a.at%slotCount]
 	if *slot == nil {
 		*slot = make(map[*timer]struct{})
@@ -72,17 +81,19 @@ func (w *wheel) stop(a *timer) {
 
 // run fires timers until ctx ends.
 func (w *wheel) run(ctx context.Context) {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		next := ticker.C
-		if w.idle() {
-			next = nil
+		due := timer.C
+		if next := w.plan(); next == never {
+			due = nil
+		} else {
+			timer.Reset(time.Until(w.began.Add(time.Duration(next) * tick)))
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-next:
+		case <-due:
 			for w.advance(w.elapsed()) {
 			}
 		case <-w.wake:
@@ -90,10 +101,18 @@ func (w *wheel) run(ctx context.Context) {
 	}
 }
 
-func (w *wheel) idle() bool {
+// plan sets next to the tick of the next slot with timers, and returns it.
+func (w *wheel) plan() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.count == 0
+	w.next = never
+	if w.count > 0 {
+		w.next = w.now + 1
+		for len(w.slots[w.next%slotCount]) == 0 {
+			w.next++
+		}
+	}
+	return w.next
 }
 
 // advance moves the wheel by one tick and calls the timers that are due. It returns false if

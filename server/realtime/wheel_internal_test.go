@@ -60,6 +60,17 @@ func TestWheel(t *testing.T) {
 		if took := time.Since(began); took < tick || took > 3*tick {
 			t.Errorf("after a pause the timer fired after %v", took)
 		}
+		// While the wheel waits for a late timer, an earlier one is not late.
+		late := &timer{call: func() { t.Error("called") }}
+		w.start(late, time.Minute)
+		time.Sleep(10 * time.Second)
+		began = time.Now()
+		w.start(&timer{call: func() { calls <- tick }}, tick)
+		<-calls
+		if took := time.Since(began); took < tick || took > 3*tick {
+			t.Errorf("beside a late timer the timer fired after %v", took)
+		}
+		w.stop(late)
 	})
 }
 
