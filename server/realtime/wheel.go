@@ -81,14 +81,14 @@ func (w *wheel) stop(a *timer) {
 
 // run fires timers until ctx ends.
 func (w *wheel) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	for {
-		due := timer.C
+		due := alarm.C
 		if next := w.plan(); next == never {
 			due = nil
 		} else {
-			timer.Reset(time.Until(w.began.Add(time.Duration(next) * tick)))
+			alarm.Reset(time.Until(w.began.Add(time.Duration(next) * tick)))
 		}
 		select {
 		case <-ctx.Done():

@@ -39,8 +39,8 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// publishEvery is the interval at which a child publishes its metrics, and publishIdle the
-// longest one, after several in which nothing has changed.
+// publishEvery is the interval at which a child publishes its metrics, and publishIdle the one
+// after an interval in which nothing has changed.
 const (
 	publishEvery = 500 * time.Millisecond
 	publishIdle  = time.Second
@@ -114,17 +114,17 @@ func NewRegistry(s Sources) *prometheus.Registry {
 type Reporter interface{ Report(text []byte) error }
 
 // Publish reports the metrics of g immediately, every half second while they change, and a
-// last time when ctx is done. While they do not change, it reads them once a second. The caller ends ctx after the last event to count. Publish returns nil.
+// last time when ctx is done. While they do not change, it reads them once a second. The
+// caller ends ctx after the last event to count. Publish returns nil.
 func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.Logger) error {
-	pause := publishEvery
-	timer := time.NewTimer(pause)
+	pause, timer := publishEvery, time.NewTimer(0)
 	defer timer.Stop()
 	logged := false
 	var last []byte
 	publish := func() {
 		text, err := collect(g)
 		if err == nil && bytes.Equal(text, last) {
-			pause = min(2*pause, publishIdle)
+			pause = publishIdle
 			return
 		}
 		pause = publishEvery
