@@ -102,17 +102,18 @@ func (r *Route) setHeader(h *fasthttp.ResponseHeader) {
 // routes is the table of routes. The handlers in its router only store the matching
 // route in ctx, so that the server can check the request before it runs the route's handler.
 type routes struct {
-	router  *router.Router
-	methods []string          // methods that have routes, sorted
-	shapes  map[string]string // path of each route, by method and result of shapeOf
-	base    string            // Options.BasePath
+	fixed   map[string]map[string]*Route // routes without parameters, by method and path
+	router  *router.Router               // all routes
+	methods []string                     // methods that have routes, sorted
+	shapes  map[string]string            // path of each route, by method and result of shapeOf
+	base    string                       // Options.BasePath
 }
 
 // routeKey is the key of the matching route in ctx.
 type routeKey struct{}
 
 func newRoutes(list []Route, maxBody int64) (*routes, error) {
-	t := &routes{router: router.New(), shapes: make(map[string]string)}
+	t := &routes{fixed: make(map[string]map[string]*Route), router: router.New(), shapes: make(map[string]string)}
 	var faults []error
 	writable := writableShapes(list)
 	for i := range list {
@@ -177,8 +178,12 @@ func (t *routes) add(r *Route, writable map[string]bool) (err error) {
 		return errors.New("a middleware returns no handler")
 	}
 	t.router.Handle(r.Method, routerPath(path), func(ctx *fasthttp.RequestCtx) { ctx.SetUserValue(routeKey{}, r) })
-	if !slices.Contains(t.methods, r.Method) {
+	if t.fixed[r.Method] == nil {
+		t.fixed[r.Method] = make(map[string]*Route)
 		t.methods = append(t.methods, r.Method)
+	}
+	if !strings.Contains(r.Path, "{") {
+		t.fixed[r.Method][r.Path] = r
 	}
 	return nil
 }
@@ -197,6 +202,9 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	// Lookup copies the parameters out of the path, so the string may share the memory
 	// of the request. A copy would be the only allocation here.
 	path := unsafe.String(unsafe.SliceData(raw), len(raw))
+	if r := t.fixed[name][path]; r != nil {
+		return r, nil
+	}
 	store, _ := t.router.Lookup(name, path, ctx)
 	if store == nil && name == http.MethodHead {
 		store, _ = t.router.Lookup(http.MethodGet, path, ctx)
