@@ -224,9 +224,22 @@ func (g *Guard) isSameOrigin(h *fasthttp.RequestHeader) bool {
 // Browsers can send it with a WebSocket handshake only in this way.
 func WithToken(admit func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
 	return func(h *fasthttp.RequestHeader) (any, error) {
-		if token, offered := upgrade.Bearer(h); offered && len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {
-			h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
+		if isHandshake(h) {
+			useOfferedToken(h)
 		}
 		return admit(h)
+	}
+}
+
+// isHandshake reports whether a request may be a WebSocket handshake (RFC 6455 section 4.1).
+func isHandshake(h *fasthttp.RequestHeader) bool { return len(h.Peek(fasthttp.HeaderUpgrade)) > 0 }
+
+// useOfferedToken makes a token in the subprotocols of a handshake its Authorization.
+func useOfferedToken(h *fasthttp.RequestHeader) {
+	if len(h.Peek(fasthttp.HeaderAuthorization)) > 0 {
+		return
+	}
+	if token, offered := upgrade.Bearer(h); offered {
+		h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
 	}
 }

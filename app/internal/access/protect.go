@@ -14,17 +14,22 @@ import (
 func (g *Guard) Protect(own []server.Route) []server.Route {
 	all := make([]server.Route, len(own))
 	for i, r := range own {
-		r.Admit = inSequence(WithToken(g.admitOwn(r)), r.Admit)
+		r.Admit = inSequence(g.admitOwn(r), r.Admit)
 		all[i] = r
 	}
 	return all
 }
 
-// admitOwn returns the Admit function for a route of an application.
+// admitOwn returns the Admit function for a route of an application. It accepts the token like
+// WithToken.
 func (g *Guard) admitOwn(r server.Route) func(*fasthttp.RequestHeader) (any, error) {
 	writes := isWrite(r)
 	return func(h *fasthttp.RequestHeader) (any, error) {
-		if (writes || len(h.Peek(fasthttp.HeaderUpgrade)) > 0) && !g.isSameOrigin(h) {
+		handshake := isHandshake(h)
+		if handshake {
+			useOfferedToken(h)
+		}
+		if (writes || handshake) && !g.isSameOrigin(h) {
 			return nil, errOtherOrigin()
 		}
 		if g.digest == nil && g.options.Authenticate == nil && g.options.Session == nil {
