@@ -175,7 +175,7 @@ func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 		}
 	}
 	c.id = append(append(c.id[:0], s.idPrefix...), '-')
-	c.id = strconv.AppendUint(c.id, s.lastID.Add(1), 36)
+	c.id = strconv.AppendUint(c.id, s.lastID.Add(1), 32)
 }
 
 func validID(id string) bool {

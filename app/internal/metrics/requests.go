@@ -63,8 +63,9 @@ func (r Requests) Count(method string, code int, took time.Duration) {
 
 // class returns the index of the bucket for a duration.
 func class(took time.Duration) int {
+	seconds := took.Seconds()
 	for i, bound := range bounds {
-		if took.Seconds() <= bound {
+		if seconds <= bound {
 			return i
 		}
 	}
