@@ -62,7 +62,7 @@ func (l *listener) accept() (net.Conn, error) {
 // for. It returns errTooManyConns or errTooManyClientConns if nc exceeds a limit. The
 // *conn is the outermost layer, above TLS.
 func (s *Server) newConn(nc net.Conn) (*conn, error) {
-	c := &conn{Conn: nc, raw: nc, srv: s, accepted: time.Now(), origin: origin{peer: peerOf(nc)}}
+	c := &conn{Conn: nc, raw: nc, srv: s, accepted: now(), origin: origin{peer: peerOf(nc)}}
 	c.trusted = c.peer != netip.Addr{} && s.trusts(c.peer)
 	if s.opts.TLS != nil {
 		c.tls = tls.Server(nc, s.opts.TLS)

@@ -216,11 +216,11 @@ func (b *body) drain() bool {
 	if b.err != nil || b.chunked == nil && b.left > drainBytes {
 		return errors.Is(b.err, io.EOF)
 	}
-	b.conn.bodyBy = time.Now().Add(drainTime)
+	b.conn.bodyBy = now().add(drainTime)
 	// The extra byte makes Copy read the end of a body of exactly drainBytes. The error
 	// of the copy is also in b.err.
 	_, _ = io.Copy(io.Discard, io.LimitReader(readerFunc(b.read), drainBytes+1))
-	b.conn.bodyBy = time.Time{}
+	b.conn.bodyBy = 0
 	return errors.Is(b.err, io.EOF)
 }
 

@@ -58,11 +58,11 @@ type conn struct {
 	aborted atomic.Bool
 	closed  atomic.Bool
 
-	accepted time.Time
-	readBy   time.Time // current read deadline
-	writeBy  time.Time // current write deadline
-	headBy   time.Time // deadline of the head; zero before its first byte
-	bodyBy   time.Time // deadline for draining a body; zero otherwise
+	accepted instant
+	readBy   instant   // current read deadline
+	writeBy  instant   // current write deadline
+	headBy   instant   // deadline of the head; zero before its first byte
+	bodyBy   instant   // deadline for draining a body; zero otherwise
 	readErr  error     // first error of Read, returned by every later Read
 	lines    headLines // line ends of the current head
 
@@ -74,6 +74,7 @@ type conn struct {
 	detached  bool            // the new owner closes the connection, see Take
 	tail      *exchange       // response whose body Close has to write, or nil
 	timing    *timing         // nil without Options.SlowRequest
+	watched   watchedConn     // see Gone
 
 	exchange atomic.Pointer[exchange] // exchange in progress, see HTTP; nil: none
 }
@@ -112,8 +113,8 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, nil
 		case err == nil:
 			return 0, nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
-			c.readBy = time.Time{} // interrupted: compute the deadline again
+		case errors.Is(err, os.ErrDeadlineExceeded) && now() < c.readBy:
+			c.readBy = 0 // interrupted: compute the deadline again
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && hasUnread(c.raw):
 			// A request arrived just as the wait ended. Closing now would lose it,
 			// and a client does not repeat a POST.
@@ -130,7 +131,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // beginHead is called when the first byte of a request has arrived.
 func (c *conn) beginHead() {
 	c.setPhase(head)
-	c.headBy = time.Time{}
+	c.headBy = 0
 	c.timing.beginHead()
 }
 
@@ -196,8 +197,8 @@ func (c *conn) setReadDeadline() error {
 
 // readDeadline returns the deadline of a read that starts now. If the current deadline is
 // at most slack earlier, it need not be replaced.
-func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
-	o, now := &c.srv.opts, time.Now()
+func (c *conn) readDeadline(draining bool) (by instant, slack time.Duration) {
+	o, now := &c.srv.opts, now()
 	if c.phase.Load() == responding {
 		c.timing.endResponse(c)
 		c.setPhase(idle)
@@ -205,21 +206,21 @@ func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	switch p := c.phase.Load(); p {
 	case fresh, idle:
 		if !draining {
-			return now.Add(o.IdleTimeout), o.IdleTimeout / 16
+			return now.add(o.IdleTimeout), o.IdleTimeout / 16
 		}
-		by = now.Add(drainIdle)
-		if last := c.accepted.Add(drainFresh); p == fresh && last.After(by) {
-			by = last
+		by = now.add(drainIdle)
+		if p == fresh {
+			by = max(by, c.accepted.add(drainFresh))
 		}
 		return by, 0
 	case head:
-		if c.headBy.IsZero() {
-			c.headBy = now.Add(o.ReadTimeout)
+		if c.headBy == 0 {
+			c.headBy = now.add(o.ReadTimeout)
 		}
 		return c.headBy, 0
 	}
-	by = now.Add(o.ReadTimeout)
-	if !c.bodyBy.IsZero() && c.bodyBy.Before(by) {
+	by = now.add(o.ReadTimeout)
+	if c.bodyBy != 0 && c.bodyBy < by {
 		return c.bodyBy, 0
 	}
 	return by, o.ReadTimeout / 16
@@ -227,12 +228,12 @@ func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 
 // extendDeadline sets a deadline, unless the current one is at most slack earlier.
 // On a busy connection this avoids nearly all calls of set.
-func extendDeadline(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
-	if early := by.Sub(*current); 0 <= early && early <= slack {
+func extendDeadline(set func(time.Time) error, current *instant, by instant, slack time.Duration) error {
+	if early := by.sub(*current); 0 <= early && early <= slack {
 		return nil
 	}
 	*current = by
-	return set(by)
+	return set(by.time())
 }
 
 // Write writes a response, with a deadline for each 64 KiB of it.
@@ -242,7 +243,7 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	}
 	timeout := c.srv.opts.WriteTimeout
 	for {
-		err = extendDeadline(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
+		err = extendDeadline(c.SetWriteDeadline, &c.writeBy, now().add(timeout), timeout/16)
 		if err != nil {
 			return written, err
 		}
@@ -258,6 +259,7 @@ func (c *conn) Write(p []byte) (written int, err error) {
 // connection. From then on the new owner sets the deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.setPhase(taken)
+	c.srv.watcher.forget(&c.watched, c.raw)
 	c.srv.conns.remove(c)
 	return c.Conn.SetDeadline(t)
 }

@@ -22,8 +22,8 @@ type requestContext struct {
 //     (see Take) cannot use it.
 //
 // It has the user values that ctx has at the first call. All calls in a request return
-// the same context, unless SetDeadline is called between them. The first call costs two
-// system calls, as Gone does. fasthttp's ctx is a context too, but it ends only with the
+// the same context, unless SetDeadline is called between them. The first call costs as much
+// as Gone. fasthttp's ctx is a context too, but it ends only with the
 // server and has no deadline. Outside of a Server the context does not end.
 func Context(ctx *fasthttp.RequestCtx) context.Context {
 	c, ok := ctx.Conn().(*conn)
@@ -88,7 +88,7 @@ func (c *conn) endContext() {
 // deadline of the request. stop ends it, and must be called before the handler returns.
 func (c *conn) newContext(parent context.Context) (_ context.Context, stop func()) {
 	gone, cancel := context.WithCancelCause(parent)
-	release := c.srv.watcher.watch(c.raw, func() { cancel(ErrClientGone) })
+	release := c.srv.watcher.watch(&c.watched, c.raw, func() { cancel(ErrClientGone) })
 	return withDeadline(gone, func() {
 		cancel(nil)
 		release()

@@ -225,7 +225,7 @@ func (w *clientWatch) start(c *conn, gone func()) {
 	if w.release != nil || w.stopped {
 		return
 	}
-	w.release = c.srv.watcher.watch(c.raw, gone)
+	w.release = c.srv.watcher.watch(&c.watched, c.raw, gone)
 }
 
 func (w *clientWatch) stop() {

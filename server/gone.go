@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -25,7 +25,8 @@ const statusClientGone = 499
 // the connection, or its sending side, while the handler runs, and at the deadline of
 // SetDeadline. fasthttp does not watch the connection meanwhile, and its ctx.Done is closed
 // only when the server shuts down. stop must be called before the handler returns; the
-// context of Context needs no stop. Watching costs two system calls and no goroutine.
+// context of Context needs no stop. Watching costs no goroutine, and two system calls for the
+// first request of a connection that is watched.
 // It contains the span of the request (see Options.TracerProvider). Outside of a Server the
 // context ends only with stop.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
@@ -41,9 +42,18 @@ type connWatcher struct {
 	set  *epoll.Set
 	done sync.WaitGroup
 
-	mu        sync.Mutex
-	lastID    uint64
-	callbacks map[uint64]func() // by id; nil before open and after close
+	mu     sync.Mutex
+	lastID uint64
+	conns  map[uint64]*watchedConn // by id; nil before open and after close
+}
+
+// watchedConn is the part of a connection that belongs to a connWatcher. From the first watch
+// on, the connection stays in the epoll set, so that the requests after it cost no system
+// call. The zero value is ready for use. The mutex of the connWatcher protects it.
+type watchedConn struct {
+	id      uint64    // 0 before the first watch
+	armed   bool      // the epoll set reports the next event
+	waiting []*func() // what to call
 }
 
 // open starts the goroutine that reads events; close ends it.
@@ -54,71 +64,89 @@ func (w *connWatcher) open() error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.set, w.callbacks = set, make(map[uint64]func())
+	w.set, w.conns = set, make(map[uint64]*watchedConn)
 	w.done.Go(func() { _ = set.Run(w.notify) }) // ends with close
 	return nil
 }
 
 func (w *connWatcher) close() {
 	w.mu.Lock()
-	w.callbacks = nil
+	w.conns = nil
 	w.mu.Unlock()
 	_ = w.set.Close()
 	w.done.Wait()
 }
 
 // watch calls gone, once, when the client closes the connection of a socket or its sending
-// side. gone must not block. stop must be called before the connection is closed. If the
-// connection cannot be watched, gone is never called.
-func (w *connWatcher) watch(socket net.Conn, gone func()) (stop func()) {
-	nothing := func() {}
+// side. gone must not block. After stop it is not called. forget must be called before the
+// connection is closed. If the connection cannot be watched, gone is never called.
+func (w *connWatcher) watch(c *watchedConn, socket net.Conn, gone func()) (stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conns == nil || !c.armed && !w.arm(c, socket) {
+		return func() {}
+	}
+	c.waiting = append(c.waiting, &gone)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		c.waiting = slices.DeleteFunc(c.waiting, func(f *func()) bool { return f == &gone })
+	}
+}
+
+// arm makes the epoll set report the next event of a connection.
+func (w *connWatcher) arm(c *watchedConn, socket net.Conn) bool {
+	if c.id == 0 {
+		w.lastID++
+		c.id = w.lastID
+	}
+	c.armed = control(socket, func(fd int) error { return w.set.Watch(fd, epoll.PeerClosed, c.id) }) == nil
+	if c.armed {
+		w.conns[c.id] = c
+	}
+	return c.armed
+}
+
+// forget removes a connection, which must not be closed yet.
+func (w *connWatcher) forget(c *watchedConn, socket net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conns == nil || c.id == 0 {
+		return
+	}
+	delete(w.conns, c.id)
+	// An error means that the descriptor is closed and so no longer in the epoll set.
+	_ = control(socket, func(fd int) error { w.set.Forget(fd); return nil })
+	*c = watchedConn{}
+}
+
+// control calls f with the descriptor of a socket.
+func control(socket net.Conn, f func(fd int) error) error {
 	sc, ok := socket.(syscall.Conn)
 	if !ok {
-		return nothing
+		return errors.ErrUnsupported
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nothing
+		return err
 	}
-	var id uint64
-	if raw.Control(func(fd uintptr) { id, err = w.add(int(fd), gone) }) != nil || err != nil {
-		return nothing
-	}
-	// An error means that the descriptor is closed and so no longer in the epoll set.
-	return func() { _ = raw.Control(func(fd uintptr) { w.remove(int(fd), id) }) }
+	closed := raw.Control(func(fd uintptr) { err = f(int(fd)) })
+	return errors.Join(closed, err)
 }
 
-func (w *connWatcher) add(fd int, gone func()) (id uint64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.callbacks == nil {
-		return 0, os.ErrClosed
-	}
-	w.lastID++
-	if err := w.set.Watch(fd, epoll.PeerClosed, w.lastID); err != nil {
-		return 0, err
-	}
-	w.callbacks[w.lastID] = gone
-	return w.lastID, nil
-}
-
-func (w *connWatcher) remove(fd int, id uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.callbacks == nil {
-		return
-	}
-	delete(w.callbacks, id)
-	w.set.Forget(fd)
-}
-
-// notify calls the callbacks of the connections that have an event.
+// notify calls the functions of the connections that have an event.
 func (w *connWatcher) notify(ids []uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if gone, ok := w.callbacks[id]; ok {
-			gone()
+		c := w.conns[id]
+		if c == nil {
+			continue
 		}
+		c.armed = false
+		for _, gone := range c.waiting {
+			(*gone)()
+		}
+		c.waiting = nil
 	}
 }

@@ -78,6 +78,51 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
+// TestClientGoneLater checks requests on a connection that was watched before.
+func TestClientGoneLater(t *testing.T) {
+	t.Parallel()
+	var s *site
+	// Both contexts of a request end, and the client gets the response.
+	both := server.Route{Method: "GET", Path: "/both", Handler: func(ctx *fasthttp.RequestCtx) error {
+		gone, stop := server.Gone(ctx)
+		defer stop()
+		s.inside <- struct{}{}
+		for _, c := range []context.Context{gone, server.Context(ctx)} {
+			select {
+			case <-c.Done():
+				if !errors.Is(context.Cause(c), server.ErrClientGone) {
+					return context.Cause(c)
+				}
+			case <-s.gate:
+				return textHandler("still here")(ctx)
+			case <-time.After(patience):
+				return errors.New("a context did not end")
+			}
+		}
+		return textHandler("gone")(ctx)
+	}}
+	s = open(t, server.Options{}, both)
+	c := dial(t, s)
+	for range 2 {
+		c.send(get("/both"))
+		<-s.inside
+		s.gate <- struct{}{}
+		if got := c.response(); got.body != "still here" {
+			t.Fatalf("before the end: %+v", got)
+		}
+	}
+	c.send(get("/both") + get("/both")) // the second one begins when the client has gone already
+	<-s.inside
+	c.endSending()
+	if got := c.response(); got.body != "gone" {
+		t.Errorf("at the end: %+v", got)
+	}
+	<-s.inside
+	if got := c.response(); got.body != "gone" {
+		t.Errorf("after the end: %+v", got)
+	}
+}
+
 // certificate makes a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()

@@ -46,6 +46,7 @@ func (c *conn) end() error {
 	if closedFirst && clientOpen {
 		discardInput(c.Conn, lingerTime)
 	}
+	c.srv.watcher.forget(&c.watched, c.raw)
 	err := c.Conn.Close()
 	c.srv.conns.release(c.origin)
 	c.srv.opts.Meter.ConnClosed()

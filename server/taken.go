@@ -157,4 +157,8 @@ func (t *Taken) Reset() error {
 // gone must not block. Watching needs no goroutine. stop must be called before the
 // connection is closed. If the connection cannot be watched, gone is never called, and
 // only a failed write shows that the client has left.
-func (t *Taken) Watch(gone func()) (stop func()) { return t.srv.watcher.watch(t.socket(), gone) }
+func (t *Taken) Watch(gone func()) (stop func()) {
+	c, socket := new(watchedConn), t.socket()
+	t.srv.watcher.watch(c, socket, gone)
+	return func() { t.srv.watcher.forget(c, socket) }
+}
