@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/sleep"
 )
 
 // Causes of the end of the context that Child.Run passes to its function.
@@ -203,7 +205,7 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 // sendHeartbeats sends heartbeats and handles signals until ctx ends. SIGTERM calls
 // cancel.
 func (c *Child) sendHeartbeats(ctx context.Context, cancel context.CancelCauseFunc, signals <-chan os.Signal) {
-	tick := time.NewTicker(heartbeatInterval)
+	tick := time.NewTimer(sleep.Align(heartbeatInterval))
 	defer tick.Stop()
 	c.Counters().setHeartbeat(time.Now())
 	for {
@@ -212,6 +214,7 @@ func (c *Child) sendHeartbeats(ctx context.Context, cancel context.CancelCauseFu
 			return
 		case now := <-tick.C:
 			c.Counters().setHeartbeat(now)
+			tick.Reset(sleep.Align(heartbeatInterval))
 		case sig := <-signals:
 			if sig == syscall.SIGTERM {
 				cancel(ErrTerminated)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/sleep"
 )
 
 // Master starts and supervises the children. Make one with New, call Trial and return
@@ -287,10 +289,10 @@ func (m *Master) checkProcesses() time.Duration {
 	}
 	if next = min(next, again); next < idleInterval {
 		m.arrivals.end()
-	} else {
-		m.arrivals.begin(m.sockets.listeners())
+		return next
 	}
-	return next
+	m.arrivals.begin(m.sockets.listeners())
+	return sleep.Align(idleInterval)
 }
 
 func (m *Master) stopped() bool {

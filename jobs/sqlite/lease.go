@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -54,7 +55,10 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 
 // sleep returns when a task may be due.
 func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
-	timer := time.NewTimer(min(d, s.pollInterval))
+	if d > s.pollInterval {
+		d = sleep.Align(s.pollInterval)
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-w.wake:

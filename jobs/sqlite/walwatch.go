@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/galeserver/gale/internal/sleep"
 )
 
 const (
@@ -59,7 +61,7 @@ func (w *walWatch) pause(every, least time.Duration, stopping <-chan struct{}) {
 		default:
 		}
 		if wait = min(w.next, every); time.Now().After(w.until) {
-			wait, events = max(idlePoll, every), w.watcher.Events
+			wait, events = sleep.Align(max(idlePoll, every)), w.watcher.Events
 		}
 		w.next = 2 * wait
 	}

@@ -138,7 +138,7 @@ func (all *reports) take(now time.Time) map[*driver.Lease]driver.Report {
 // flushReports writes reports that have waited, until ctx ends. Then it writes the rest.
 func (s *Service) flushReports(ctx context.Context) {
 	for ctx.Err() == nil {
-		sleep.For(ctx, reportEvery)
+		sleep.Aligned(ctx, reportEvery)
 		s.writeReports(ctx, time.Now())
 	}
 	s.writeReports(ctx, time.Now().Add(reportEvery))

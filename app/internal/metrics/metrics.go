@@ -31,6 +31,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/galeserver/gale/app/internal/otlp"
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs/celery"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
@@ -141,7 +142,7 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 	}
 	for {
 		publish()
-		timer.Reset(pause)
+		timer.Reset(sleep.Align(pause))
 		select {
 		case <-ctx.Done():
 			publish()
