@@ -16,9 +16,9 @@ import (
 // Linux that Go supports.
 const tick = time.Second / 100
 
-// CPU returns the CPU time of a process and its descendants.
+// CPU returns the CPU time of a process and its descendants, in steps of 10 ms.
 func CPU(root int) (total time.Duration, err error) {
-	family, err := familyOf(root)
+	family, err := Family(root)
 	if err != nil {
 		return 0, err
 	}
@@ -37,9 +37,32 @@ func CPU(root int) (total time.Duration, err error) {
 	return total, nil
 }
 
+// Used returns the CPU time of the current threads of a process, in nanoseconds: the first
+// number in /proc/PID/task/TID/schedstat
+// (https://docs.kernel.org/scheduler/sched-stats.html). The Go runtime keeps its threads.
+func Used(pid int) (total time.Duration, err error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(threads) == 0 {
+		return 0, errors.Join(fmt.Errorf("process %d has no threads", pid), err)
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if err != nil {
+			return 0, err
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		used, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", thread, err)
+		}
+		total += time.Duration(used)
+	}
+	return total, nil
+}
+
 // Kill kills a process and its descendants, because some peers do not end their children.
 func Kill(root int) {
-	family, err := familyOf(root)
+	family, err := Family(root)
 	if err != nil {
 		family = []int{root}
 	}
@@ -48,8 +71,8 @@ func Kill(root int) {
 	}
 }
 
-// familyOf returns the PIDs of a process and its descendants, parents first.
-func familyOf(root int) ([]int, error) {
+// Family returns the PIDs of a process and its descendants, parents first.
+func Family(root int) ([]int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, err

@@ -80,27 +80,44 @@ func child(parent int, name string) (int, error) {
 			continue // the thread has ended
 		}
 		for pid := range strings.FieldsSeq(string(pids)) {
-			line, err := os.ReadFile("/proc/" + pid + "/cmdline")
-			if first, _, _ := strings.Cut(string(line), "\x00"); err == nil && strings.TrimSpace(first) == name {
-				return strconv.Atoi(pid)
+			found, err := strconv.Atoi(pid)
+			if err != nil {
+				return 0, err
+			}
+			if shown, err := Name(found); err == nil && shown == name {
+				return found, nil
 			}
 		}
 	}
 	return 0, fmt.Errorf("process %d has no child %q", parent, name)
 }
 
+// Name returns the name that ps shows of a process: its arguments, or for a child of Gale its
+// slot.
+func Name(pid int) (string, error) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	first, _, _ := strings.Cut(string(line), "\x00")
+	return strings.TrimSpace(first), err
+}
+
 // Resident returns the resident memory of a process in bytes: VmRSS of
 // proc_pid_status(5).
-func Resident(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+func Resident(pid int) (int64, error) { return memory(pid, "status", "VmRSS:") }
+
+// Proportional returns the proportional set size of a process in bytes: Pss of
+// proc_pid_smaps(5). Each page counts in part for the processes that share it.
+func Proportional(pid int) (int64, error) { return memory(pid, "smaps_rollup", "Pss:") }
+
+func memory(pid int, file, field string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("process %d: no VmRSS", pid)
+	return 0, fmt.Errorf("process %d: no %s", pid, field)
 }
