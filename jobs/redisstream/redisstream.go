@@ -136,6 +136,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 }
 
 func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
+	makeScripts()
 	o = o.withDefaults()
 	s := &Store{opts: o, client: client, journal: j, key: "{" + o.Prefix + ":jobs}", closed: make(chan struct{})}
 	s.batch = &batcher{send: s.sendAll}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,32 +23,41 @@ var sources embed.FS
 // right node of a cluster. One key is passed, which is enough, because all others have the
 // same hash tag.
 var (
-	enqueueScript   = script("enqueue")
-	groupScript     = script("group")
-	leaseScript     = script(whenFull, "audit", "lease")
-	extendScript    = script(whenFull, "extend")
-	releaseScript   = script(whenFull, "release")
-	reclaimScript   = script(whenFull, "reclaim")
-	progressScript  = script("progress")
-	finishScript    = script(whenFull, "outcome", "finish")
-	endScript       = script(whenFull, "outcome", "end")
-	othersScript    = script(whenFull, "others")
-	recordScript    = script(whenFull, "record")
-	getScript       = script(whenFull, "get")
-	depthScript     = script(whenFull, "depth")
-	unclaimedScript = script(whenFull, "unclaimed")
-	listScript      = script("list")
-	changeScript    = script(whenFull, "change")
-	purgeScript     = script(whenFull, "purge")
-	abortScript     = script(whenFull, "abort")
-	heldScript      = script("held")
-	pauseScript     = script(whenFull, "pause")
-	markScript      = script("mark")
-	logScript       = script("log")
-	readLogScript   = script("readlog")
-	pingScript      = script("ping")
-	probeScript     = script("probe")
+	enqueueScript, groupScript, leaseScript, extendScript, releaseScript,
+	reclaimScript, progressScript, finishScript, endScript, othersScript,
+	recordScript, getScript, depthScript, unclaimedScript, listScript,
+	changeScript, purgeScript, abortScript, heldScript, pauseScript,
+	markScript, logScript, readLogScript, pingScript, probeScript *redis.Script
 )
+
+// makeScripts makes the scripts, for the first store that is opened: a server without Redis does not need them.
+var makeScripts = sync.OnceFunc(func() {
+	enqueueScript = script("enqueue")
+	groupScript = script("group")
+	leaseScript = script(whenFull, "audit", "lease")
+	extendScript = script(whenFull, "extend")
+	releaseScript = script(whenFull, "release")
+	reclaimScript = script(whenFull, "reclaim")
+	progressScript = script("progress")
+	finishScript = script(whenFull, "outcome", "finish")
+	endScript = script(whenFull, "outcome", "end")
+	othersScript = script(whenFull, "others")
+	recordScript = script(whenFull, "record")
+	getScript = script(whenFull, "get")
+	depthScript = script(whenFull, "depth")
+	unclaimedScript = script(whenFull, "unclaimed")
+	listScript = script("list")
+	changeScript = script(whenFull, "change")
+	purgeScript = script(whenFull, "purge")
+	abortScript = script(whenFull, "abort")
+	heldScript = script("held")
+	pauseScript = script(whenFull, "pause")
+	markScript = script("mark")
+	logScript = script("log")
+	readLogScript = script("readlog")
+	pingScript = script("ping")
+	probeScript = script("probe")
+})
 
 // whenFull allows a script to write when Redis has reached maxmemory. The scripts by which
 // tasks run and end have it, because ended tasks free memory. Redis then refuses the writes
