@@ -259,7 +259,7 @@ func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
 		a.log.Warn("cannot read the metrics of a child, /metrics lacks them", "error", err)
 	}
 	gathered := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
-	promhttp.HandlerFor(gathered, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	promhttp.HandlerFor(gathered, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
 }
 
 // reply writes v as JSON. Write errors are ignored: the client has disconnected.

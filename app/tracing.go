@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/galeserver/gale/app/internal/config"
@@ -34,8 +35,9 @@ func traceCounters(c config.Config) *otlp.Counters {
 // tracing. stop sends the last spans and then the last metrics.
 func observe(ctx context.Context, child process, a Application, c config.Config, counters metrics.Sources, log *slog.Logger) (r *prometheus.Registry, traces *otlp.Exporter, stop func()) {
 	r = metrics.NewRegistry(counters)
-	stopReporting := startReporting(child, c, r, log)
-	traces, stopTracing := startTracing(ctx, child, a, c, counters.Traces, log)
+	var exemplars metrics.Exemplars
+	stopReporting := startReporting(child, c, exemplars.With(r), log)
+	traces, stopTracing := startTracing(ctx, child, a, c, counters.Traces, exemplars.Observe, log)
 	return r, traces, func() {
 		stopTracing()
 		stopReporting()
@@ -45,8 +47,9 @@ func observe(ctx context.Context, child process, a Application, c config.Config,
 // startTracing makes the exporter of the spans of a process. It also becomes the global
 // provider of OpenTelemetry, which other libraries use. stop sends the last spans, within
 // the grace period of the process. Without -trace the exporter is nil, and also if it cannot
-// be made: a server without spans is better than none.
-func startTracing(ctx context.Context, child process, a Application, c config.Config, counters *otlp.Counters, log *slog.Logger) (e *otlp.Exporter, stop func()) {
+// be made: a server without spans is better than none. ended is called with each span that is
+// queued for the Collector.
+func startTracing(ctx context.Context, child process, a Application, c config.Config, counters *otlp.Counters, ended func(sdk.ReadOnlySpan), log *slog.Logger) (e *otlp.Exporter, stop func()) {
 	if c.Trace == "" {
 		return nil, func() {}
 	}
@@ -58,7 +61,7 @@ func startTracing(ctx context.Context, child process, a Application, c config.Co
 	}
 	address, err := otlp.Parse(c.Trace) // validated by package config
 	if err == nil {
-		e, err = otlp.New(ctx, otlp.Options{Address: address, Rate: c.TraceSample, Attributes: attrs, Counters: counters, Logger: log})
+		e, err = otlp.New(ctx, otlp.Options{Address: address, Rate: c.TraceSample, Attributes: attrs, Counters: counters, Observe: ended, Logger: log})
 	}
 	if err != nil {
 		log.Error("no spans are sent to the collector of -trace", "error", err)

@@ -26,11 +26,13 @@ const (
 	OutcomeReleased = "released" // the worker stopped before the attempt had finished
 )
 
-// Attributes of the span of an attempt, besides those of package tracing.
+// Outcome is the attribute with the outcome of an attempt.
+const Outcome = attribute.Key("gale.task.outcome")
+
+// Further attributes of the span of an attempt, besides those of package tracing.
 const (
 	attempt = attribute.Key("gale.task.attempt") // 1 for the first
 	lost    = attribute.Key("gale.task.lost")    // earlier attempts whose leases were lost
-	outcome = attribute.Key("gale.task.outcome")
 	worker  = attribute.Key("gale.worker")
 )
 
@@ -59,10 +61,10 @@ func Start(ctx context.Context, p trace.TracerProvider, t *jobs.Task, options ..
 	return ctx, span
 }
 
-// End ends the span of an attempt. outcome is the state that the task got, or one of the
+// End ends the span of an attempt. end is the state that the task got, or one of the
 // outcomes above. A reason that is not empty is the error of the attempt.
 func End(span trace.Span, end, reason string) {
-	span.SetAttributes(outcome.String(end))
+	span.SetAttributes(Outcome.String(end))
 	if reason != "" {
 		span.SetStatus(codes.Error, utf8text.Cut(reason, maxError))
 	}

@@ -195,9 +195,9 @@ func (w *Worker) finish(r *run) {
 		err := w.store.Finish(context.WithoutCancel(r.ctx), r.lease, r.outcome)
 		switch {
 		case err == nil:
-			w.count(outcomeEvents[r.outcome.State], r.lease)
+			w.count(driver.EventOf(r.outcome.State), r.lease)
 			if r.took > 0 { // 0: the handler did not start
-				w.opt.Stopwatch.Took(outcomeEvents[r.outcome.State], r.lease.Task.Name, r.took)
+				w.opt.Stopwatch.Took(driver.EventOf(r.outcome.State), r.lease.Task.Name, r.took)
 			}
 			if w.opt.Artifacts != nil {
 				w.opt.Artifacts.Clean(r.lease.Task.ID)
@@ -213,11 +213,6 @@ func (w *Worker) finish(r *run) {
 		w.log.Warn("cannot store the result of a task; retrying", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
 		sleep.For(r.ctx, delay)
 	}
-}
-
-// outcomeEvents are the events that count the outcomes of attempts.
-var outcomeEvents = map[jobs.State]meter.Event{
-	jobs.StateSuccess: meter.EventSucceeded, jobs.StateFailed: meter.EventFailed, jobs.StateCancelled: meter.EventFailed, jobs.StateRetrying: meter.EventRetried, jobs.StateDead: meter.EventDead,
 }
 
 func (w *Worker) count(e meter.Event, l *driver.Lease) {

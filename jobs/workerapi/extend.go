@@ -145,6 +145,6 @@ func (s *Service) timeOut(ctx context.Context, l *driver.Lease) error {
 	s.span(t, l, string(o.State), o.Error)
 	s.log.WarnContext(s.traced(ctx, t, l), "attempt ended: its worker did not stop it after its time limit", "task", t.Name, "id", t.ID, "attempt", l.Attempt, "worker", l.Owner, "state", o.State)
 	s.opt.Meter.Count(meter.EventLeaseLost, t.Name, t.Queue)
-	s.opt.Meter.Count(outcomeEvents[o.State], t.Name, t.Queue)
+	s.opt.Meter.Count(driver.EventOf(o.State), t.Name, t.Queue)
 	return nil
 }

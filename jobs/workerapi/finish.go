@@ -12,7 +12,6 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
-	"github.com/galeserver/gale/jobs/meter"
 )
 
 // maxNext is the largest number of tasks in Next.
@@ -37,11 +36,6 @@ type FinishEntry struct {
 type ReleaseEntry struct {
 	Lease string  `json:"lease"`
 	Delay float64 `json:"delay"` // seconds until the task is due again
-}
-
-// outcomeEvents are the events that count the outcomes of attempts.
-var outcomeEvents = map[jobs.State]meter.Event{
-	jobs.StateSuccess: meter.EventSucceeded, jobs.StateFailed: meter.EventFailed, jobs.StateRetrying: meter.EventRetried,
 }
 
 // parallel is the number of entries of a list that are processed at the same time.
@@ -206,8 +200,8 @@ func (s *Service) ended(ctx context.Context, e driver.Ended, l *driver.Lease, ki
 		return // the store has counted the lost lease
 	}
 	s.span(t, l, string(e.State), reason)
-	s.opt.Meter.Count(outcomeEvents[e.State], t.Name, t.Queue)
-	s.opt.Stopwatch.Took(outcomeEvents[e.State], t.Name, took)
+	s.opt.Meter.Count(driver.EventOf(e.State), t.Name, t.Queue)
+	s.opt.Stopwatch.Took(driver.EventOf(e.State), t.Name, took)
 	if s.opt.Artifacts != nil && e.State.Final() {
 		s.opt.Artifacts.Clean(t.ID)
 	}

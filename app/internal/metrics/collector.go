@@ -110,9 +110,14 @@ func resetsOnReload(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "go_") && f.GetType() != dto.MetricType_GAUGE
 }
 
-// join adds the metrics of a slot to all, with the label slot.
-func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) { //nolint:unparam // it does not know new(slot)
+// join adds the metrics of a slot to all, with the label slot. Of the durations of requests a
+// child has only the exemplars.
+func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) {
 	for _, f := range families {
+		if f.GetName() == requestDurationName {
+			addExemplars(all[requestDurationName], f, slot)
+			continue
+		}
 		for _, m := range f.Metric {
 			m.Label = append(m.Label, &dto.LabelPair{Name: new("slot"), Value: new(slot)})
 			slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
@@ -127,9 +132,14 @@ func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot s
 	}
 }
 
+const (
+	requestDurationName = "gale_http_request_duration_seconds"
+	requestDurationHelp = "Time from the end of a request's head until its response is complete, before it is written."
+)
+
 var (
 	requests      = desc("gale_http_requests_total", "Requests with a response.", "slot", "method", "code")
-	duration      = desc("gale_http_request_duration_seconds", "Time from the end of a request's head until its response is complete, before it is written.", "slot")
+	duration      = desc(requestDurationName, requestDurationHelp, "slot")
 	connections   = desc("gale_connections", "Open connections.", "slot")
 	accepted      = desc("gale_connections_accepted_total", "Connections accepted from the slot's own listener.", "slot")
 	adopted       = desc("gale_connections_adopted_total", "Connections accepted from the listeners of other slots that did not accept them.", "slot")

@@ -50,12 +50,25 @@ func addHistogram(had, h *dto.Histogram) {
 	slices.Sort(bounds)
 	bounds = slices.Compact(bounds)
 	sums := make([]*dto.Bucket, 0, len(bounds))
-	for _, bound := range bounds { //nolint:wastedassign // it does not know new(bound)
-		sums = append(sums, &dto.Bucket{UpperBound: new(bound), CumulativeCount: new(upTo(had, bound) + upTo(h, bound))})
+	for _, bound := range bounds {
+		sums = append(sums, &dto.Bucket{
+			UpperBound: new(bound), CumulativeCount: new(upTo(had, bound) + upTo(h, bound)),
+			Exemplar: newestExemplar(exemplarOf(had, bound), exemplarOf(h, bound)),
+		})
 	}
 	had.Bucket = sums
 	had.SampleCount = new(had.GetSampleCount() + h.GetSampleCount())
 	had.SampleSum = new(had.GetSampleSum() + h.GetSampleSum())
+}
+
+// exemplarOf returns the exemplar of the bucket with a bound, or nil.
+func exemplarOf(h *dto.Histogram, bound float64) *dto.Exemplar {
+	for _, b := range h.GetBucket() {
+		if b.GetUpperBound() == bound {
+			return b.GetExemplar()
+		}
+	}
+	return nil
 }
 
 // upTo returns the number of values that are certainly not larger than bound.

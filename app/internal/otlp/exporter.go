@@ -34,6 +34,9 @@ type Options struct {
 	Attributes []attribute.KeyValue
 	// Counters counts the spans. Default: no counting.
 	Counters *Counters
+	// Observe is called with each span that is queued for the Collector, from any goroutine.
+	// It must not block. Default: no calls.
+	Observe func(sdk.ReadOnlySpan)
 	// Logger gets a line when the Collector cannot be reached, and when it can be again.
 	// Default: no log.
 	Logger *slog.Logger
@@ -69,6 +72,9 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
+	if o.Observe == nil {
+		o.Observe = func(sdk.ReadOnlySpan) {}
+	}
 	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithTelemetrySDK(), resource.WithAttributes(o.Attributes...))
 	if err != nil {
 		return nil, fmt.Errorf("describe process for traces: %w", err)
@@ -84,7 +90,7 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make exporter of traces: %w", err)
 	}
-	p := newProcessor(o.Counters)
+	p := newProcessor(o)
 	p.next = sdk.NewBatchSpanProcessor(
 		&sender{next: client, ended: p.sent, counters: o.Counters, log: o.Logger, address: o.Address.Host},
 		// processor keeps to maxQueue, so that the SDK drops no spans, which it would not count.

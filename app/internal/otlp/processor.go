@@ -22,6 +22,7 @@ const (
 type processor struct {
 	next     sdk.SpanProcessor
 	counters *Counters
+	observe  func(sdk.ReadOnlySpan)
 	queued   atomic.Int64 // spans that next has and that are not sent yet
 
 	mu     sync.Mutex
@@ -37,8 +38,8 @@ type heldTrace struct {
 	failed bool               // a span has the status error
 }
 
-func newProcessor(c *Counters) *processor {
-	return &processor{counters: c, traces: make(map[trace.TraceID]*heldTrace)}
+func newProcessor(o Options) *processor {
+	return &processor{counters: o.Counters, observe: o.Observe, traces: make(map[trace.TraceID]*heldTrace)}
 }
 
 // OnStart implements sdk.SpanProcessor.
@@ -107,6 +108,7 @@ func (p *processor) pass(s sdk.ReadOnlySpan) {
 		p.counters.dropped.Add(1)
 		return
 	}
+	p.observe(s)
 	p.next.OnEnd(s)
 }
 
