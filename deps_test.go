@@ -134,6 +134,7 @@ var floors = map[string]int{
 	"bench/cost":              50,
 	"bench/uploads":           50,
 	"bench/console":           50,
+	"bench/footprint":         50,
 	"bench/idle":              50,
 	"bench/sockets":           50,
 	"bench/process":           0,
