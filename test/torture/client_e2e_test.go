@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/galeserver/gale/test/harness"
@@ -33,7 +34,7 @@ var queues = []string{"steady", "moody"}
 // responses, so a seed repeats them.
 type client struct {
 	number int
-	url    string
+	urls   []string // of the servers
 	rng    *rand.Rand
 	h      *history
 	http   http.Client
@@ -43,9 +44,9 @@ type client struct {
 	flows  []string // ids of its workflows
 }
 
-func newClient(s *site, h *history, seed uint64, number int) *client {
+func newClient(urls []string, h *history, seed uint64, number int) *client {
 	return &client{
-		number: number, url: s.url, h: h,
+		number: number, urls: urls, h: h,
 		rng:  rand.New(rand.NewPCG(seed, uint64(number))),
 		http: http.Client{Timeout: requestTime, Transport: &http.Transport{DisableKeepAlives: true}}, // each request may get another process
 	}
@@ -65,23 +66,27 @@ func (c *client) run(ctx context.Context) {
 // operate performs one random operation.
 func (c *client) operate() {
 	switch n := c.rng.IntN(100); {
-	case n < 26:
+	case n < 24:
 		c.enqueue(c.name("t"), c.spec())
-	case n < 36:
+	case n < 34:
 		c.enqueue(c.hot("t"), c.spec())
-	case n < 48:
+	case n < 45:
 		c.taskRequest(kindRead, http.MethodGet, c.anyTask(), "")
-	case n < 55:
+	case n < 51:
 		c.taskRequest(kindCancel, http.MethodDelete, c.anyTask(), "")
-	case n < 60:
+	case n < 55:
 		c.taskRequest(kindRetry, http.MethodPost, c.anyTask(), "/retry")
-	case n < 65:
+	case n < 58:
+		c.many()
+	case n < 62:
+		c.unique()
+	case n < 66:
 		c.chain()
-	case n < 69:
+	case n < 70:
 		c.chord()
-	case n < 71:
+	case n < 72:
 		c.abort()
-	case n < 76:
+	case n < 77:
 		c.queue()
 	case n < 84:
 		c.file()
@@ -91,6 +96,9 @@ func (c *client) operate() {
 		c.publish()
 	}
 }
+
+// server returns the address of one of the servers.
+func (c *client) server() string { return c.urls[c.rng.IntN(len(c.urls))] }
 
 // name returns a new id of this client.
 func (c *client) name(prefix string) string { return fmt.Sprintf("%s-%d-%d", prefix, c.number, c.step) }
@@ -123,7 +131,8 @@ func (c *client) spec() spec {
 	case 3:
 		s.MS = 300 + c.rng.IntN(1200)
 	}
-	s.Crash = c.rng.IntN(crashEvery) == 0
+	s.Remote = c.rng.IntN(4) == 0
+	s.Crash = c.rng.IntN(crashEvery) == 0 && !s.Remote
 	return s
 }
 
@@ -134,7 +143,11 @@ func taskObject(id, tag string, s spec) object {
 	if s.Crash {
 		return object{"task": "crash", "id": id, "args": []any{tag}, "queue": s.Queue}
 	}
-	return object{"task": "work", "id": id, "args": []any{tag, s.MS, s.Fails}, "queue": s.Queue, "max_retries": s.Retries}
+	name := "work"
+	if s.Remote {
+		name = remoteTask
+	}
+	return object{"task": name, "id": id, "args": []any{tag, s.MS, s.Fails}, "queue": s.Queue, "max_retries": s.Retries}
 }
 
 // response is a response, or status 0 if it was lost.
@@ -156,7 +169,7 @@ func (c *client) do(method, path, contentType string, body []byte) response {
 }
 
 func (c *client) send(ctx context.Context, method, path, contentType string, body []byte) (r response) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.server()+path, bytes.NewReader(body))
 	if err != nil {
 		return r
 	}
@@ -194,6 +207,9 @@ func (c *client) enqueue(id string, s spec) {
 		id = c.own[len(c.own)-1] // once more, with another content
 	}
 	tag := fmt.Sprintf("%d/%d", c.number, c.step)
+	if c.rng.IntN(16) == 0 {
+		s.Queue = idle
+	}
 	body := taskObject(id, tag, s)
 	if c.rng.IntN(8) == 0 {
 		body["countdown"] = float64(c.rng.IntN(2000)) / 1000
@@ -213,6 +229,61 @@ func encode(v any) []byte {
 func (c *client) taskRequest(kind, method, id, suffix string) {
 	seq := c.h.begin(op{Client: c.number, Kind: kind, ID: id})
 	c.h.end(seq, record(c.do(method, "/tasks/"+id+suffix, "", nil)))
+}
+
+// many cancels, retries or purges several tasks, or purges the queue that no worker serves.
+func (c *client) many() {
+	kind := []string{kindCancelAll, kindRetryAll, kindPurge}[c.rng.IntN(3)]
+	if kind == kindPurge && c.rng.IntN(3) == 0 {
+		c.purgeIdle()
+		return
+	}
+	var ids []string
+	for range 1 + c.rng.IntN(6) {
+		ids = append(ids, c.anyTask())
+	}
+	slices.Sort(ids)
+	c.changeMany(op{Kind: kind, IDs: slices.Compact(ids)})
+}
+
+// purgeIdle purges the queue that no worker serves, and reports whether the request succeeded.
+func (c *client) purgeIdle() bool { return c.changeMany(op{Kind: kindPurge}) }
+
+func (c *client) changeMany(o op) bool {
+	path := map[string]string{kindCancelAll: "/tasks/cancel", kindRetryAll: "/tasks/retry", kindPurge: "/tasks/purge"}[o.Kind]
+	body := object{"ids": o.IDs}
+	if o.IDs == nil {
+		body = object{"queue": idle}
+	}
+	o.Client = c.number
+	seq := c.h.begin(o)
+	r := c.do(http.MethodPost, path, "application/json", encode(body))
+	c.h.end(seq, func(o *op) {
+		var n struct{ Count int64 }
+		if o.Status = r.status; r.status == http.StatusOK && json.Unmarshal(r.body, &n) == nil {
+			o.N = n.Count
+		}
+	})
+	return r.status == http.StatusOK
+}
+
+// unique posts a task with a unique key that other clients use at about the same time, often
+// twice.
+func (c *client) unique() {
+	s, key := c.spec(), c.hot("k")
+	id, tag := c.name("u"), fmt.Sprintf("%d/%d", c.number, c.step)
+	body := taskObject(id, tag, s)
+	body["unique"], body["unique_for"] = key, "24h"
+	for range 1 + c.rng.IntN(2) {
+		seq := c.h.begin(op{Client: c.number, Kind: kindUnique, ID: fmt.Sprint(body["task"], "/", key), Content: id, Task: &s})
+		r := c.do(http.MethodPost, "/tasks", "application/json", encode(body))
+		c.h.end(seq, func(o *op) {
+			var t task
+			if o.Status = r.status; r.status < 300 && json.Unmarshal(r.body, &t) == nil {
+				o.Got = t.ID
+			}
+		})
+	}
 }
 
 // status records only the status of a response.
