@@ -131,7 +131,9 @@ func (c *client) spec() spec {
 	case 3:
 		s.MS = 300 + c.rng.IntN(1200)
 	}
-	s.Remote = c.rng.IntN(4) == 0
+	if s.Remote = c.rng.IntN(4) == 0; s.Remote && c.rng.IntN(20) == 0 {
+		s.MS = 2000 + c.rng.IntN(4000) // its lease is extended
+	}
 	s.Crash = c.rng.IntN(crashEvery) == 0 && !s.Remote
 	return s
 }

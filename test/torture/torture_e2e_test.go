@@ -114,7 +114,7 @@ func torture(t *testing.T, store string, seed uint64, long time.Duration) {
 
 // table lists the operations, the faults, and the violations by their promises.
 func table(ops []op, faults map[string]int, violations []violation) string {
-	type row struct{ all, lost, refused int }
+	type row struct{ all, lost, refused, failed int }
 	kinds := map[string]*row{}
 	for _, o := range ops {
 		if o.Kind == kindFault {
@@ -130,14 +130,16 @@ func table(ops []op, faults map[string]int, violations []violation) string {
 		case o.Status == 0:
 			r.lost++
 		case o.Status >= 500:
+			r.failed++
+		case o.Status >= 400:
 			r.refused++
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-40s %8s %8s %8s\n", "operation", "count", "lost", "5xx")
+	fmt.Fprintf(&b, "%-40s %8s %8s %8s %8s\n", "operation", "count", "lost", "4xx", "5xx")
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		r := kinds[kind]
-		fmt.Fprintf(&b, "%-40s %8d %8d %8d\n", kind, r.all, r.lost, r.refused)
+		fmt.Fprintf(&b, "%-40s %8d %8d %8d %8d\n", kind, r.all, r.lost, r.refused, r.failed)
 	}
 	fmt.Fprintf(&b, "%-40s %8d\n%-40s %8s\n", "all", len(ops), "fault", "count")
 	total := 0
