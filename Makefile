@@ -89,8 +89,8 @@ console-images: ## create the pictures of the console in README.md and docs/
 faults: ## inject faults into a server under load; fails if a connection is lost
 	$(GO) run ./bench/faults
 
-torture: ## random operations and faults: make torture MINUTES=10 SEED=7 STORE=redis; the seed is random and the store sqlite unless given
-	.ci/need redis-server:redis-server,redis-tools
+torture: $(VERSITYGW) ## random operations and faults: make torture MINUTES=10 SEED=7 STORE=redis, or STORE=machines; the seed is random and the store sqlite unless given
+	.ci/need redis-server:redis-server,redis-tools ip:iproute2 tc:iproute2 nsenter:util-linux
 	TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) TORTURE_STORE=$(STORE) $(GO) test -tags e2e -run '^TestTorture$$' -count 1 -timeout 0 -v ./test/torture
 
 lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy

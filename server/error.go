@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/galeserver/gale/pool"
@@ -58,6 +59,10 @@ type ErrorStatus struct {
 	RetryAfter time.Duration // see Error
 }
 
+// tooManyFiles is the reason of a response to a request for which the process could not open a
+// file or a connection.
+const tooManyFiles = "too many open files, try again"
+
 // ownErrors returns the server's own rows of the table. They come after those of the
 // application.
 func ownErrors() []ErrorStatus {
@@ -68,6 +73,8 @@ func ownErrors() []ErrorStatus {
 		{Err: ErrBodyTimeout, Status: http.StatusRequestTimeout, Reason: ErrBodyTimeout.Error()},
 		{Err: pool.ErrFull, Status: http.StatusServiceUnavailable, Reason: "too busy, try again", RetryAfter: time.Second},
 		{Err: pool.ErrClosed, Status: http.StatusServiceUnavailable, Reason: "the server is shutting down, try again", RetryAfter: time.Second},
+		{Err: syscall.EMFILE, Status: http.StatusServiceUnavailable, Reason: tooManyFiles, RetryAfter: time.Second},
+		{Err: syscall.ENFILE, Status: http.StatusServiceUnavailable, Reason: tooManyFiles, RetryAfter: time.Second},
 		{Err: ErrClientGone, Status: statusClientGone, Reason: ErrClientGone.Error()},
 		{Err: context.DeadlineExceeded, Status: http.StatusGatewayTimeout, Reason: "the request timed out"},
 		{Err: context.Canceled, Status: http.StatusServiceUnavailable, Reason: "the request was cancelled, try again", RetryAfter: time.Second},

@@ -59,3 +59,9 @@ func (e *reasonError) Unwrap() error { return e.kind }
 func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+// IsOutOfFiles reports whether err means that the process, or the system, has too many files
+// open. Nothing is wrong with the upload: the client may try again later.
+func IsOutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}

@@ -41,7 +41,8 @@ const maxDelimiter = maxBoundary + 64
 //   - ErrBody and the error of body
 //   - pool.ErrFull before the body is read, or pool.ErrClosed
 //   - ErrUndecided
-//   - ErrUnavailable. If it occurs when the files get their names, a file may be stored
+//   - ErrUnavailable, or an error for which IsOutOfFiles is true. If it occurs when the files
+//     get their names, a file may be stored
 //   - the cause of the end of ctx
 func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
 	return s.MultipartFrom(ctx, Sender{}, body, boundary)
@@ -148,14 +149,14 @@ func (f *form) publish(ctx context.Context) error {
 	return nil
 }
 
-// firstUnavailable returns the first error of the batch that wraps ErrUnavailable, if no file
-// of it is stored.
+// firstUnavailable returns the first error of the batch after which the client should try
+// again, if no file of it is stored.
 func firstUnavailable(batch []*publication) (away error) {
 	for _, p := range batch {
 		if p.err == nil {
 			return nil
 		}
-		if away == nil && errors.Is(p.err, ErrUnavailable) {
+		if away == nil && (errors.Is(p.err, ErrUnavailable) || IsOutOfFiles(p.err)) {
 			away = p.err
 		}
 	}

@@ -54,7 +54,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return nil
 	}
 	switch {
-	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed), errors.Is(err, ErrUnavailable), errors.Is(err, ErrUndecided):
+	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed), errors.Is(err, ErrUnavailable), errors.Is(err, ErrUndecided), IsOutOfFiles(err):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

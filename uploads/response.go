@@ -137,6 +137,8 @@ func codeAndReason(err error) (code int, reason string) {
 		return CodeInternal, ErrUndecided.Error() + ": try again later"
 	case errors.Is(err, ErrUnavailable):
 		return CodeInternal, ErrUnavailable.Error() + ": try again later"
+	case IsOutOfFiles(err):
+		return CodeInternal, "too many open files: try again later"
 	case errors.Is(err, ErrBody):
 		return CodeInvalid, ErrBody.Error()
 	}

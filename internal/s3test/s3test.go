@@ -1,6 +1,6 @@
 // Package s3test runs an object storage service for tests: the Versity S3 Gateway on a
-// temporary folder. The Makefile builds it in bin/tools. Each one uses a free port of
-// 127.0.0.1, and is killed at the end of its test.
+// temporary folder. The Makefile builds it in bin/tools. Each one uses a free port, and is
+// killed at the end of its test.
 package s3test
 
 import (
@@ -39,10 +39,16 @@ type Gateway struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts a gateway that keeps its objects below dir.
+// Start starts a gateway on 127.0.0.1 that keeps its objects below dir.
 func Start(tb testing.TB, dir string) *Gateway {
 	tb.Helper()
-	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	return StartOn(tb, dir, "127.0.0.1")
+}
+
+// StartOn is like Start on another address of this machine.
+func StartOn(tb testing.TB, dir, host string) *Gateway {
+	tb.Helper()
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		tb.Fatal(err)
 	}

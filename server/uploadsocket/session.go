@@ -295,7 +295,7 @@ func (u *session) refuse(err error) {
 	switch {
 	case errors.Is(err, upgrade.ErrLeaving):
 		code, result.Reason = websocket.CloseServiceRestart, upgrade.ErrLeaving.Error()
-	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed), errors.Is(err, uploads.ErrUnavailable):
+	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed), errors.Is(err, uploads.ErrUnavailable), uploads.IsOutOfFiles(err):
 		code = websocket.CloseTryAgainLater
 	case result.Code == uploads.CodeTooLarge:
 		code = websocket.CloseMessageTooBig

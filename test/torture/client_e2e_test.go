@@ -33,7 +33,7 @@ var queues = []string{"steady", "moody"}
 // responses, so a seed repeats them.
 type client struct {
 	number int
-	url    string
+	urls   []string // of the servers
 	rng    *rand.Rand
 	h      *history
 	http   http.Client
@@ -43,9 +43,9 @@ type client struct {
 	flows  []string // ids of its workflows
 }
 
-func newClient(s *site, h *history, seed uint64, number int) *client {
+func newClient(urls []string, h *history, seed uint64, number int) *client {
 	return &client{
-		number: number, url: s.url, h: h,
+		number: number, urls: urls, h: h,
 		rng:  rand.New(rand.NewPCG(seed, uint64(number))),
 		http: http.Client{Timeout: requestTime, Transport: &http.Transport{DisableKeepAlives: true}}, // each request may get another process
 	}
@@ -65,23 +65,27 @@ func (c *client) run(ctx context.Context) {
 // operate performs one random operation.
 func (c *client) operate() {
 	switch n := c.rng.IntN(100); {
-	case n < 26:
+	case n < 24:
 		c.enqueue(c.name("t"), c.spec())
-	case n < 36:
+	case n < 34:
 		c.enqueue(c.hot("t"), c.spec())
-	case n < 48:
+	case n < 45:
 		c.taskRequest(kindRead, http.MethodGet, c.anyTask(), "")
-	case n < 55:
+	case n < 51:
 		c.taskRequest(kindCancel, http.MethodDelete, c.anyTask(), "")
-	case n < 60:
+	case n < 55:
 		c.taskRequest(kindRetry, http.MethodPost, c.anyTask(), "/retry")
-	case n < 65:
+	case n < 58:
+		c.many()
+	case n < 62:
+		c.unique()
+	case n < 66:
 		c.chain()
-	case n < 69:
+	case n < 70:
 		c.chord()
-	case n < 71:
+	case n < 72:
 		c.abort()
-	case n < 76:
+	case n < 77:
 		c.queue()
 	case n < 84:
 		c.file()
@@ -91,6 +95,9 @@ func (c *client) operate() {
 		c.publish()
 	}
 }
+
+// server returns the address of one of the servers.
+func (c *client) server() string { return c.urls[c.rng.IntN(len(c.urls))] }
 
 // name returns a new id of this client.
 func (c *client) name(prefix string) string { return fmt.Sprintf("%s-%d-%d", prefix, c.number, c.step) }
@@ -109,33 +116,6 @@ func (c *client) any(own []string, prefix string) string {
 }
 
 func (c *client) anyTask() string { return c.any(c.own, "t") }
-
-// spec returns the behaviour of a task.
-func (c *client) spec() spec {
-	s := spec{Queue: queues[c.rng.IntN(len(queues))], MS: c.rng.IntN(40)}
-	switch c.rng.IntN(12) {
-	case 0, 1: // succeeds in the end
-		s.Retries = 1 + c.rng.IntN(3)
-		s.Fails = 1 + c.rng.IntN(s.Retries)
-	case 2:
-		s.Retries = c.rng.IntN(2)
-		s.Fails = s.Retries + 1
-	case 3:
-		s.MS = 300 + c.rng.IntN(1200)
-	}
-	s.Crash = c.rng.IntN(crashEvery) == 0
-	return s
-}
-
-// object is a JSON object.
-type object map[string]any
-
-func taskObject(id, tag string, s spec) object {
-	if s.Crash {
-		return object{"task": "crash", "id": id, "args": []any{tag}, "queue": s.Queue}
-	}
-	return object{"task": "work", "id": id, "args": []any{tag, s.MS, s.Fails}, "queue": s.Queue, "max_retries": s.Retries}
-}
 
 // response is a response, or status 0 if it was lost.
 type response struct {
@@ -156,7 +136,7 @@ func (c *client) do(method, path, contentType string, body []byte) response {
 }
 
 func (c *client) send(ctx context.Context, method, path, contentType string, body []byte) (r response) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.server()+path, bytes.NewReader(body))
 	if err != nil {
 		return r
 	}
@@ -175,33 +155,6 @@ func (c *client) send(ctx context.Context, method, path, contentType string, bod
 	return r
 }
 
-// record returns a function for history.end that sets the status, and the task of the body.
-func record(r response) func(*op) {
-	return func(o *op) {
-		o.Status = r.status
-		var t task
-		if r.status >= 300 || json.Unmarshal(r.body, &t) != nil {
-			return
-		}
-		o.Got, o.Tag, o.N = t.State, t.tag(), int64(t.Attempts)
-	}
-}
-
-func (c *client) enqueue(id string, s spec) {
-	if c.rng.IntN(6) > 0 || len(c.own) == 0 {
-		c.own = append(c.own, id)
-	} else {
-		id = c.own[len(c.own)-1] // once more, with another content
-	}
-	tag := fmt.Sprintf("%d/%d", c.number, c.step)
-	body := taskObject(id, tag, s)
-	if c.rng.IntN(8) == 0 {
-		body["countdown"] = float64(c.rng.IntN(2000)) / 1000
-	}
-	seq := c.h.begin(op{Client: c.number, Kind: kindEnqueue, ID: id, Content: tag, Task: &s})
-	c.h.end(seq, record(c.do(http.MethodPost, "/tasks", "application/json", encode(body))))
-}
-
 func encode(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -210,64 +163,8 @@ func encode(v any) []byte {
 	return text
 }
 
-func (c *client) taskRequest(kind, method, id, suffix string) {
-	seq := c.h.begin(op{Client: c.number, Kind: kind, ID: id})
-	c.h.end(seq, record(c.do(method, "/tasks/"+id+suffix, "", nil)))
-}
-
 // status records only the status of a response.
 func status(r response) func(*op) { return func(o *op) { o.Status = r.status } }
-
-func (c *client) chain() {
-	id := c.name("chain")
-	var tasks []object
-	var members []member
-	for i := range 2 + c.rng.IntN(3) {
-		m := member{ID: fmt.Sprint(id, ".", i), Tag: fmt.Sprint(c.step, ".", i), Task: c.spec()}
-		if i == 0 {
-			m.ID = id
-		}
-		members = append(members, m)
-		tasks = append(tasks, taskObject(m.ID, m.Tag, m.Task))
-	}
-	c.workflow(kindChain, id, object{"chain": tasks}, members)
-}
-
-func (c *client) chord() {
-	id := c.name("chord")
-	var tasks []object
-	var members []member
-	for i := range 1 + c.rng.IntN(6) {
-		m := member{ID: fmt.Sprint(id, ".", i), Tag: fmt.Sprint(c.step, ".", i), Task: c.spec()}
-		if c.rng.IntN(4) > 0 {
-			m.Task.Fails = min(m.Task.Fails, m.Task.Retries)
-		}
-		members = append(members, m)
-		tasks = append(tasks, taskObject(m.ID, m.Tag, m.Task))
-	}
-	last := member{ID: id + ".all", Tag: "all", Task: spec{Queue: queues[0]}}
-	callback := object{"task": "collect", "id": last.ID, "args": []any{last.Tag}, "queue": last.Task.Queue}
-	c.workflow(kindChord, id, object{"id": id, "group": tasks, "callback": callback}, append(members, last))
-}
-
-// workflow posts a workflow, often twice.
-func (c *client) workflow(kind, id string, body object, members []member) {
-	c.flows = append(c.flows, id)
-	for range 1 + c.rng.IntN(2) {
-		seq := c.h.begin(op{Client: c.number, Kind: kind, ID: id, Members: members})
-		c.h.end(seq, status(c.do(http.MethodPost, "/tasks", "application/json", encode(body))))
-	}
-}
-
-// abort cancels one of the newest workflows.
-func (c *client) abort() {
-	if len(c.flows) == 0 {
-		return
-	}
-	id := c.flows[len(c.flows)-1]
-	seq := c.h.begin(op{Client: c.number, Kind: kindAbort, ID: id})
-	c.h.end(seq, status(c.do(http.MethodDelete, "/workflows/"+id, "", nil)))
-}
 
 // queue pauses, resumes or reads the second queue. A pause is followed by a resume.
 func (c *client) queue() {

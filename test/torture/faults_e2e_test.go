@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"syscall"
 	"time"
@@ -14,12 +15,14 @@ import (
 // maxFaults is the number of faults that last at the same time.
 const maxFaults = 3
 
-// faults injects faults into a server. Every fault repairs what it has broken.
+// faults injects faults into the servers and what they use. Every fault repairs what it has
+// broken.
 type faults struct {
-	site *site
-	rng  *rand.Rand
+	system *system
+	h      *history
+	rng    *rand.Rand
 
-	alone sync.RWMutex // held for writing by a fault that ends the whole server
+	alone sync.RWMutex // held for writing by a fault that ends a whole server
 	mu    sync.Mutex
 	count map[string]int // faults that have taken place, by name
 }
@@ -33,68 +36,161 @@ type fault struct {
 	do     func(f *faults, pause time.Duration, pick int) bool
 }
 
-func killChild(role string) func(*faults, time.Duration, int) bool {
-	return func(f *faults, _ time.Duration, pick int) bool {
-		all := f.site.children(role)
-		return len(all) > 0 && f.site.signal(all[pick%len(all)], syscall.SIGKILL)
+// pick returns one of the servers, and a number to choose one of its children.
+func (f *faults) pick(pick int) (*site, int) {
+	n := len(f.system.sites)
+	return f.system.sites[pick%n], pick / n
+}
+
+// onChild returns a fault of a child of a role. do returns the repair, or false.
+func onChild(role string, do func(s *site, c child) (repair func(), ok bool)) func(*faults, time.Duration, int) bool {
+	return func(f *faults, pause time.Duration, pick int) bool {
+		s, n := f.pick(pick)
+		all := s.children(role)
+		if len(all) == 0 {
+			return false
+		}
+		repair, ok := do(s, all[n%len(all)])
+		if ok && repair != nil {
+			<-time.After(pause)
+			repair()
+		}
+		return ok
 	}
 }
 
+func killChild(role string) func(*faults, time.Duration, int) bool {
+	return onChild(role, func(s *site, c child) (func(), bool) { return nil, s.signal(c, syscall.SIGKILL) })
+}
+
 func stopChild(role string) func(*faults, time.Duration, int) bool {
+	return onChild(role, func(s *site, c child) (func(), bool) {
+		return func() { s.signal(c, syscall.SIGCONT) }, s.signal(c, syscall.SIGSTOP)
+	})
+}
+
+// filesLeft is how many files a child without descriptors can still open.
+const filesLeft = 2
+
+func starveChild(role string) func(*faults, time.Duration, int) bool {
+	return onChild(role, func(s *site, c child) (func(), bool) { return s.starve(c, filesLeft) })
+}
+
+// onServer returns a fault that a function makes and repairs.
+func onServer(do func(f *faults, s *site, pause time.Duration) bool) func(*faults, time.Duration, int) bool {
 	return func(f *faults, pause time.Duration, pick int) bool {
-		all := f.site.children(role)
-		if len(all) == 0 || !f.site.signal(all[pick%len(all)], syscall.SIGSTOP) {
-			return false
-		}
-		<-time.After(pause)
-		f.site.signal(all[pick%len(all)], syscall.SIGCONT)
-		return true
+		s, _ := f.pick(pick)
+		return do(f, s, pause)
 	}
 }
+
+// long is how much longer than others some faults last: up to 40 seconds, longer than a lease
+// and all time limits of requests to Redis.
+const long = 10
 
 // kindsOfFaults are the faults for a store.
 func kindsOfFaults(store string) []fault {
 	all := []fault{
-		{name: "kill -9 worker", weight: 6, do: killChild("worker")},
-		{name: "kill -9 serve", weight: 6, do: killChild("serve")},
-		{name: "stop worker", weight: 4, do: stopChild("worker")},
-		{name: "stop serve", weight: 4, do: stopChild("serve")},
-		{name: "reload (HUP)", weight: 2, do: func(f *faults, _ time.Duration, _ int) bool {
-			return f.site.current().Cmd.Process.Signal(syscall.SIGHUP) == nil
-		}},
-		{name: "add and remove a process (TTIN, TTOU)", weight: 2, do: func(f *faults, pause time.Duration, _ int) bool {
-			master := f.site.current().Cmd.Process
+		{name: "kill -9 worker", weight: 12, do: killChild("worker")},
+		{name: "kill -9 serve", weight: 12, do: killChild("serve")},
+		{name: "stop worker", weight: 8, do: stopChild("worker")},
+		{name: "stop serve", weight: 8, do: stopChild("serve")},
+		{name: "no descriptors: worker", weight: 2, do: starveChild("worker")},
+		{name: "no descriptors: serve", weight: 2, do: starveChild("serve")},
+		{name: "reload (HUP)", weight: 4, do: onServer(func(_ *faults, s *site, _ time.Duration) bool {
+			return s.current().Cmd.Process.Signal(syscall.SIGHUP) == nil
+		})},
+		{name: "add and remove a process (TTIN, TTOU)", weight: 4, do: onServer(func(_ *faults, s *site, pause time.Duration) bool {
+			master := s.current().Cmd.Process
 			if master.Signal(syscall.SIGTTIN) != nil {
 				return false
 			}
 			<-time.After(pause)
 			return master.Signal(syscall.SIGTTOU) == nil
-		}},
-		{name: "kill -9 master", weight: 1, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
-			f.site.current().Kill()
+		})},
+		{name: diskFull, weight: 4, do: onServer(func(_ *faults, s *site, pause time.Duration) bool {
+			if !s.fillDisk() {
+				return false
+			}
+			<-time.After(pause)
+			s.emptyDisk()
+			return true
+		})},
+		{name: "kill -9 master", weight: 2, alone: true, do: onServer(func(_ *faults, s *site, pause time.Duration) bool {
+			s.current().Kill()
 			<-time.After(pause / 4)
-			f.site.start()
+			s.start()
+			return true
+		})},
+	}
+	switch store {
+	case storeSQLite:
+		return append(all,
+			fault{name: "kill -9 state server", weight: 4, do: killChild("store")},
+			fault{name: "stop state server", weight: 4, do: stopChild("store")},
+			fault{name: "no descriptors: state server", weight: 2, do: starveChild("store")})
+	case storeMachines:
+		all = append(all, machineFaults()...)
+	}
+	return append(all,
+		fault{name: "kill -9 redis-server", weight: 4, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
+			r := f.system.redis
+			r.Kill()
+			<-time.After(pause / 2)
+			r.Restart(f.system.sites[0].t)
+			return true
+		}},
+		fault{name: "stop redis-server", weight: 4, alone: true, do: stopRedis},
+		fault{name: "stop redis-server for long", weight: 1, alone: true, do: func(f *faults, pause time.Duration, pick int) bool {
+			return stopRedis(f, long*pause, pick)
+		}})
+}
+
+func stopRedis(f *faults, pause time.Duration, _ int) bool {
+	t := f.system.sites[0].t
+	f.system.redis.Stop(t)
+	<-time.After(pause)
+	f.system.redis.Continue(t)
+	return true
+}
+
+// machineFaults are the faults of two machines and what they share.
+func machineFaults() []fault {
+	cut := func(factor time.Duration, name string) fault {
+		return fault{name: name, weight: 4, do: func(f *faults, pause time.Duration, pick int) bool {
+			return f.system.network.cut(pick%len(f.system.sites), factor*pause)
+		}}
+	}
+	kill := func(factor time.Duration, name string) fault {
+		return fault{name: name, weight: 4, alone: true, do: onServer(func(_ *faults, s *site, pause time.Duration) bool {
+			s.killMachine()
+			<-time.After(factor * pause)
+			s.start()
+			return true
+		})}
+	}
+	return []fault{
+		cut(1, "cut a machine off"),
+		cut(long, "cut a machine off for long"),
+		kill(1, "kill -9 a machine"),
+		kill(long, "kill -9 a machine for long"),
+		{name: "slow network", weight: 4, do: func(f *faults, pause time.Duration, pick int) bool {
+			return f.system.network.slow(pick%len(f.system.sites), 2*pause)
+		}},
+		{name: "kill -9 object storage", weight: 2, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
+			f.system.gateway.Kill()
+			<-time.After(pause)
+			f.system.gateway.Restart(f.system.sites[0].t)
+			return true
+		}},
+		{name: "stop object storage", weight: 2, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
+			t := f.system.sites[0].t
+			f.system.gateway.Pause(t)
+			<-time.After(pause)
+			f.system.gateway.Continue(t)
 			return true
 		}},
 	}
-	if store == "redis" {
-		return append(all,
-			fault{name: "kill -9 redis-server", weight: 2, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
-				f.site.redis.Kill()
-				<-time.After(pause / 2)
-				f.site.redis.Restart(f.site.t)
-				return true
-			}},
-			fault{name: "stop redis-server", weight: 2, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
-				f.site.redis.Stop(f.site.t)
-				<-time.After(pause)
-				f.site.redis.Continue(f.site.t)
-				return true
-			}})
-	}
-	return append(all,
-		fault{name: "kill -9 state server", weight: 2, do: killChild("store")},
-		fault{name: "stop state server", weight: 2, do: stopChild("store")})
 }
 
 // run injects faults until ctx ends, and waits until the last ones are repaired.
@@ -141,7 +237,14 @@ func (f *faults) inject(kind fault, pause time.Duration, pick int) {
 	}
 	lock()
 	defer unlock()
-	if !kind.do(f, pause, pick) {
+	seq := f.h.begin(op{Kind: kindFault, ID: kind.name})
+	done := kind.do(f, pause, pick)
+	f.h.end(seq, func(o *op) {
+		if o.Status = http.StatusOK; !done {
+			o.Status = http.StatusNotFound
+		}
+	})
+	if !done {
 		return
 	}
 	f.mu.Lock()

@@ -33,6 +33,21 @@ const (
 	kindTusOffset = "tusOffset" // HEAD of an upload
 	kindPublish   = "publish"   // POST /publish/{channel}
 	kindEvent     = "event"     // an event that a subscriber received
+
+	kindUnique    = "unique"    // POST /tasks with a unique key
+	kindCancelAll = "cancelAll" // POST /tasks/cancel
+	kindRetryAll  = "retryAll"  // POST /tasks/retry
+	kindPurge     = "purge"     // POST /tasks/purge
+
+	kindLease   = "lease"     // a lease that a worker program got
+	kindExtend  = "extend"    // a lease that a worker program has extended
+	kindLost    = "leaseLost" // a lease of which a worker program learned that it is lost
+	kindFinish  = "finish"    // the end of an attempt by a worker program
+	kindRelease = "release"   // POST /workers/release
+
+	kindReport = "report" // POST /workers/progress or /workers/log
+
+	kindFault = "fault" // a fault, from its beginning to its repair
 )
 
 // Contents of events that are not messages, in op.Got.
@@ -50,7 +65,7 @@ type op struct {
 	Seq    int    `json:"seq"` // index in the history
 	Client int    `json:"client"`
 	Kind   string `json:"kind"`
-	ID     string `json:"id"` // task, workflow, queue, path, upload, or channel
+	ID     string `json:"id"` // task, workflow, queue, path, upload, channel, unique key, or fault
 
 	Call   int64 `json:"call"`             // time in nanoseconds
 	Return int64 `json:"return,omitempty"` // time in nanoseconds
@@ -63,6 +78,12 @@ type op struct {
 	Sent    int64    `json:"sent,omitempty"`    // end of the bytes that a PATCH has sent at most
 	Task    *spec    `json:"task,omitempty"`    // task that was sent
 	Members []member `json:"members,omitempty"` // tasks of a workflow; of a chord the last one is the callback
+
+	IDs    []string `json:"ids,omitempty"`    // tasks that a request changes; without them, those of the idle queue
+	Lease  string   `json:"lease,omitempty"`  // of a worker program
+	Since  int64    `json:"since,omitempty"`  // time in nanoseconds before which the lease did not begin, or was not extended
+	Held   bool     `json:"held,omitempty"`   // whether the worker program has kept the lease
+	Repeat bool     `json:"repeat,omitempty"` // whether an earlier request may have ended the attempt
 }
 
 // lost reports whether the effect of the operation is unknown: its response was lost, or it
@@ -80,10 +101,11 @@ func (o op) until() int64 {
 // spec is how a task behaves.
 type spec struct {
 	Queue   string `json:"queue"`
-	MS      int    `json:"ms"`              // duration of an attempt
-	Fails   int    `json:"fails"`           // number of attempts that fail
-	Retries int    `json:"retries"`         // max_retries
-	Crash   bool   `json:"crash,omitempty"` // whether each attempt ends the worker's process
+	MS      int    `json:"ms"`               // duration of an attempt
+	Fails   int    `json:"fails"`            // number of attempts that fail
+	Retries int    `json:"retries"`          // max_retries
+	Crash   bool   `json:"crash,omitempty"`  // whether each attempt ends the worker's process
+	Remote  bool   `json:"remote,omitempty"` // whether a worker program runs it
 }
 
 // member is a task of a workflow.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,22 +113,48 @@ func (a *application) collect(_ context.Context, job *jobs.Job) error {
 
 // record adds a step of an attempt to the file of its task.
 func (a *application) record(job *jobs.Job, step string) error {
-	line, err := json.Marshal(run{Attempt: job.Attempt, At: time.Now().UnixNano(), Step: step})
+	return recordRun(a.runs, job.ID, job.Attempt, step)
+}
+
+// recordRun adds a step of an attempt to the file of its task.
+func recordRun(dir, id string, attempt int, step string) error {
+	line, err := json.Marshal(run{Attempt: attempt, At: time.Now().UnixNano(), Step: step})
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(filepath.Join(a.runs, job.ID), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	return patiently(func() error {
+		file, err := os.OpenFile(filepath.Join(dir, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		_, err = fmt.Fprintf(file, "%s\n", line)
 		return err
+	})
+}
+
+// patiently repeats f until the process can open a file. Without descriptors handlers wait,
+// because a failure of their own would change the outcome.
+func patiently(f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, syscall.EMFILE) {
+			return err
+		}
+		<-time.After(20 * time.Millisecond)
 	}
-	defer file.Close()
-	_, err = fmt.Fprintf(file, "%s\n", line)
-	return err
 }
 
 // failed returns how many attempts at a task have recorded that they fail.
-func (a *application) failed(id string) (n int, err error) {
-	runs, err := readRuns(filepath.Join(a.runs, id))
+func (a *application) failed(id string) (int, error) { return failedRuns(a.runs, id) }
+
+// failedRuns returns how many attempts at a task have recorded that they fail.
+func failedRuns(dir, id string) (n int, err error) {
+	var runs []run
+	err = patiently(func() error {
+		runs, err = readRuns(filepath.Join(dir, id))
+		return err
+	})
 	for _, r := range runs {
 		if r.Step == runFail {
 			n++

@@ -1,14 +1,18 @@
 package torture_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 )
 
 // checkTasks checks the single tasks.
 func checkTasks(ops []op, end state) (all []violation) {
 	some := kinds(ops, kindEnqueue, kindRead, kindCancel, kindRetry)
+	some = append(some, onTasks(ops)...)
 	byID := map[string][]op{}
 	for _, o := range some {
 		byID[o.ID] = append(byID[o.ID], o)
@@ -23,6 +27,38 @@ func checkTasks(ops []op, end state) (all []violation) {
 	}
 	all = append(all, checkList(end)...)
 	return append(all, checkOrder(promiseOrder, some, stepTask)...)
+}
+
+// onTasks returns the operations of worker programs, and the requests that change many tasks:
+// one operation for each task that was enqueued alone. Got says whether all tasks of the
+// request were changed, or none.
+func onTasks(ops []op) (some []op) {
+	alone, waits := map[string]bool{}, map[string]bool{} // tasks; those that may be in the queue that no worker serves
+	for _, o := range kinds(ops, kindEnqueue) {
+		alone[o.ID] = true
+		waits[o.ID] = waits[o.ID] || o.Task.Queue == idle
+	}
+	for _, o := range kinds(ops, kindFinish, kindCancelAll, kindRetryAll, kindPurge) {
+		ids := o.IDs
+		switch {
+		case o.Kind == kindFinish:
+			ids = []string{o.ID}
+		case ids == nil:
+			ids = slices.Sorted(maps.Keys(waits))
+		case o.Status == http.StatusOK && o.N == int64(len(ids)):
+			o.Got = gotAll
+		case o.Status == http.StatusOK && o.N == 0:
+			o.Got = gotNone
+		}
+		for _, id := range ids {
+			if alone[id] && (o.Kind == kindFinish || o.IDs != nil || waits[id]) {
+				o.ID = id
+				some = append(some, o)
+			}
+		}
+	}
+	slices.SortStableFunc(some, func(a, b op) int { return cmp.Compare(a.Call, b.Call) })
+	return some
 }
 
 // checkList checks that the list of tasks has those that exist, and no others.
@@ -69,8 +105,8 @@ func checkTask(id string, ops []op, end state) (all []violation) {
 		broken(promiseTask, "has the tag %q, which nobody has sent", t.tag())
 		return all
 	}
-	changed := slices.ContainsFunc(ops, func(o op) bool { return o.Kind == kindRetry && (o.lost() || o.Status < 300) })
-	cancelled := slices.ContainsFunc(ops, func(o op) bool { return o.Kind == kindCancel && (o.lost() || o.Status < 300) })
+	changed := slices.ContainsFunc(ops, func(o op) bool { return isRetry(o) && (o.lost() || o.Status < 300) })
+	cancelled := slices.ContainsFunc(ops, func(o op) bool { return isCancel(o) && (o.lost() || o.Status < 300) })
 	if err := checkOutcome(t, *ops[sent].Task, end.Runs[id], changed, cancelled); err != nil {
 		broken(promiseOutcome, "%v", err)
 	}
@@ -78,12 +114,17 @@ func checkTask(id string, ops []op, end state) (all []violation) {
 		if o.Kind != kindCancel || o.lost() || o.Status >= 300 {
 			continue
 		}
-		again := func(r op) bool { return r.Kind == kindRetry && r.until() > o.Call && (r.lost() || r.Status < 300) }
+		again := func(r op) bool { return isRetry(r) && r.until() > o.Call && (r.lost() || r.Status < 300) }
 		if !slices.ContainsFunc(ops, again) && (t.Attempts > int(o.N) || t.State != "cancelled") {
 			broken(promiseCancel, "%s with %d attempts, cancelled with %d", t.State, t.Attempts, o.N)
 		}
 	}
 	return all
+}
+
+func isRetry(o op) bool { return o.Kind == kindRetry || o.Kind == kindRetryAll }
+func isCancel(o op) bool {
+	return o.Kind == kindCancel || o.Kind == kindCancelAll || o.Kind == kindPurge
 }
 
 // maxLost is the number of lost leases after which a task is dead.
@@ -145,4 +186,43 @@ func checkRuns(t *task, runs []run) error {
 		return fmt.Errorf("success, and no handler has reached its end")
 	}
 	return nil
+}
+
+// checkUnique checks that each unique key has one task: the first one, which all later
+// requests got.
+func checkUnique(ops []op, end state) (all []violation) {
+	some := kinds(ops, kindUnique)
+	byKey := map[string][]op{}
+	for _, o := range some {
+		byKey[o.ID] = append(byKey[o.ID], o)
+	}
+	for key, of := range byKey {
+		owner := op{Kind: kindRead, ID: key, Call: end.At, Return: end.At, Status: http.StatusOK}
+		for _, o := range of {
+			t := end.Tasks[o.Content]
+			switch {
+			case t == nil:
+				continue
+			case owner.Got != "" && owner.Got != t.ID:
+				all = append(all, violation{promiseUnique, key, fmt.Sprintf("has the tasks %s and %s", owner.Got, t.ID)})
+			}
+			owner.Got = t.ID
+			if err := checkEnd(t, *o.Task, end.Runs[t.ID], false, false); err != nil {
+				all = append(all, violation{promiseTask, t.ID, err.Error()})
+			}
+		}
+		some = append(some, owner)
+	}
+	return append(all, checkOrder(promiseUnique, some, stepUnique)...)
+}
+
+// checkEnd checks that a task has ended, as its handler says.
+func checkEnd(t *task, s spec, runs []run, retried, cancelled bool) error {
+	if !final(t.State) {
+		return fmt.Errorf("is %s at the end", t.State)
+	}
+	if err := checkRuns(t, runs); err != nil {
+		return err
+	}
+	return checkOutcome(t, s, runs, retried, cancelled)
 }

@@ -26,6 +26,9 @@ const (
 	promiseFile     = "a file is whole or not there"
 	promiseTus      = "an upload never goes back"
 	promiseChannel  = "a subscriber gets each message once and in order"
+	promiseUnique   = "a unique key has one task"
+	promiseLease    = "a lease is kept until it is lost"
+	promiseStore    = "the task store is whole"
 	promiseInternal = "no request has an internal error"
 )
 
@@ -33,6 +36,8 @@ const (
 func check(ops []op, end state) (all []violation) {
 	all = append(all, checkStatus(ops)...)
 	all = append(all, checkTasks(ops, end)...)
+	all = append(all, checkUnique(ops, end)...)
+	all = append(all, checkLeases(ops)...)
 	all = append(all, checkQueues(ops, end)...)
 	all = append(all, checkFlows(ops, end)...)
 	all = append(all, checkFiles(ops, end)...)
@@ -54,12 +59,19 @@ func kinds(ops []op, names ...string) (some []op) {
 	return some
 }
 
-// checkStatus finds responses that no fault excuses. 503 is for faults.
+// diskFull is the name of the fault that permits 507.
+const diskFull = "disk full"
+
+// checkStatus finds responses that no fault excuses. 503 is for faults, and 507 for a full
+// disk.
 func checkStatus(ops []op) (all []violation) {
+	faults := kinds(ops, kindFault)
 	for _, o := range ops {
-		if o.Status >= 500 && o.Status != 503 {
-			all = append(all, violation{promiseInternal, o.ID, o.String()})
+		full := func(f op) bool { return f.ID == diskFull && f.Status != 404 && f.Call < o.Return && o.Call < f.until() }
+		if o.Status < 500 || o.Status == 503 || o.Status == 507 && slices.ContainsFunc(faults, full) {
+			continue
 		}
+		all = append(all, violation{promiseInternal, o.ID, o.String()})
 	}
 	return all
 }

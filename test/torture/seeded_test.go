@@ -2,6 +2,7 @@ package torture_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,38 @@ func right() *story {
 	s.add(op{Kind: kindPublish, ID: "news", Content: "m7"})
 	s.add(op{Kind: kindPublish, ID: "news", Content: "m8", Status: 200, N: 8})
 	s.add(op{Kind: kindPublish, ID: "news", Content: "m21", Status: 200, N: 21})
+	s.add(op{Kind: kindUnique, ID: "key", Content: "u1", Status: 202, Got: "u1", Task: plain})
+	s.add(op{Kind: kindUnique, ID: "key", Content: "u2", Status: 200, Got: "u1", Task: plain})
+	s.add(op{Kind: kindUnique, ID: "key", Content: "u3", Task: plain})
+	s.task("u1", "u", "success", 1, "u")
+
+	waits := &spec{Queue: idle}
+	s.add(op{Kind: kindEnqueue, ID: "idle", Content: "i", Status: 202, Got: "queued", Tag: "i", Task: waits})
+	s.add(op{Kind: kindPurge, Status: 200, N: 7})
+	s.add(op{Kind: kindRead, ID: "idle", Status: 200, Got: "cancelled", Tag: "i"})
+	s.task("idle", "i", "cancelled", 0, nil).Started = nil
+	s.add(op{Kind: kindEnqueue, ID: "many", Content: "m", Status: 202, Got: "queued", Tag: "m", Task: waits})
+	s.add(op{Kind: kindCancelAll, IDs: []string{"many", "idle"}, Status: 200, N: 1})
+	s.add(op{Kind: kindRetryAll, IDs: []string{"many"}, Status: 200, N: 1})
+	s.add(op{Kind: kindRead, ID: "many", Status: 200, Got: "queued", Tag: "m"})
+	s.add(op{Kind: kindPurge, IDs: []string{"many", "one"}})
+	s.add(op{Kind: kindRetryAll, IDs: []string{"one", "nobody"}, Status: 200})
+	s.task("many", "m", "cancelled", 0, nil).Started = nil
+
+	s.add(op{Kind: kindEnqueue, ID: "remote", Content: "r", Status: 202, Got: "queued", Tag: "r", Task: &spec{Queue: "a", Remote: true}})
+	lease := s.add(op{Kind: kindLease, ID: "remote", Lease: "L1", N: 1, Status: 200})
+	lease.Since = lease.Call
+	s.add(op{Kind: kindLost, ID: "remote", Lease: "L1", Status: 200})
+	lease = s.add(op{Kind: kindLease, ID: "remote", Lease: "L2", N: 2, Status: 200})
+	lease.Since = lease.Call
+	s.add(op{Kind: kindFinish, ID: "remote", Lease: "L1", N: 1, Content: "success", Status: 409})
+	s.add(op{Kind: kindFinish, ID: "remote", Lease: "L2", N: 2, Content: "success", Held: true})
+	s.add(op{Kind: kindFinish, ID: "remote", Lease: "L2", N: 2, Content: "success", Held: true, Repeat: true, Status: 200, Got: "success"})
+	s.task("remote", "r", "success", 2, "r")
+
+	s.add(op{Kind: kindFault, ID: diskFull, Status: 200}).Return += 2 * second
+	s.add(op{Kind: kindStore, ID: "d/full", Content: "bytes", Status: 507})
+
 	for _, e := range []op{{N: 6, Got: "m6"}, {N: 6, Got: gotSubscribed}, {N: 7, Got: "m7"}, {N: 8, Got: "m8"}, {N: 20, Got: gotGap}, {N: 21, Got: "m21"}} {
 		e.Kind, e.Client, e.ID, e.Status = kindEvent, 1, "news", 200
 		s.add(e)
@@ -114,6 +147,31 @@ func right() *story {
 func (s *story) find(kind, id string) (found *op) {
 	for i := range s.ops {
 		if s.ops[i].Kind == kind && s.ops[i].ID == id {
+			found = &s.ops[i]
+		}
+	}
+	return found
+}
+
+// content returns the operation that sent a content.
+func (s *story) content(text string) *op {
+	return s.where(func(o op) bool { return o.Content == text })
+}
+
+// many returns the last request of a kind that changes many tasks.
+func (s *story) many(kind string) *op {
+	return s.where(func(o op) bool { return o.Kind == kind && o.IDs != nil })
+}
+
+// lease returns the last operation of a kind with a lease.
+func (s *story) lease(kind, lease string) *op {
+	return s.where(func(o op) bool { return o.Kind == kind && o.Lease == lease })
+}
+
+// where returns the last operation with a property.
+func (s *story) where(has func(op) bool) (found *op) {
+	for i := range s.ops {
+		if has(s.ops[i]) {
 			found = &s.ops[i]
 		}
 	}
@@ -226,6 +284,43 @@ func TestOracleFindsViolations(t *testing.T) {
 		{"message of nobody", promiseChannel, "news", func(s *story) { s.event("m7").Got = "m9" }},
 		{"last message is missing", promiseChannel, "news", func(s *story) { s.ops = s.ops[:len(s.ops)-1] }},
 		{"numbers against time", promiseChannel, "news", func(s *story) { s.find(kindPublish, "news").N = 3 }},
+		{"two tasks of a unique key", promiseUnique, "key", func(s *story) { s.task("u2", "u", "success", 1, "u") }},
+		{"no task of a unique key", promiseUnique, "key", func(s *story) { delete(s.end.Tasks, "u1") }},
+		{"unique key accepted twice", promiseUnique, "key", func(s *story) { o := s.content("u2"); o.Status, o.Got = 202, "u2" }},
+		{"unique key returns another task", promiseUnique, "key", func(s *story) { s.content("u2").Got = "u3" }},
+		{"task of a unique key never ends", promiseTask, "u1", func(s *story) { s.end.Tasks["u1"].State = "queued" }},
+		{"purge forgets a task", promiseOrder, "idle", func(s *story) { s.find(kindRead, "idle").Got = "queued" }},
+		{"purged task runs", promiseTask, "idle", func(s *story) { s.end.Runs["idle"] = []run{{Attempt: 1, Step: runStart}} }},
+		{"purge cancels a task that has ended", promiseOrder, "one", func(s *story) { s.end.Tasks["one"].State = "cancelled" }},
+		{"many tasks cancelled, one not", promiseOrder, "many", func(s *story) {
+			o := s.many(kindCancelAll)
+			o.N, o.IDs = 1, []string{"many"}
+			s.ops[o.Seq+1] = op{Kind: kindRead, ID: "never", Status: 404, Call: o.Call + second, Return: o.Return + second}
+		}},
+		{"many tasks retried, one not", promiseOrder, "many", func(s *story) { s.find(kindRead, "many").Got = "cancelled" }},
+		{"no task retried, one is", promiseOrder, "many", func(s *story) {
+			s.ops[s.find(kindRead, "many").Seq-1].N = 0
+		}},
+		{"lease given twice", promiseLease, "remote", func(s *story) { s.lease(kindLease, "L2").N = 1 }},
+		{"lost lease ends an attempt", promiseLease, "remote", func(s *story) { o := s.lease(kindFinish, "L1"); o.Status, o.Got = 200, "success" }},
+		{"lease refused although it was extended", promiseLease, "remote", func(s *story) {
+			o := s.lease(kindFinish, "L2")
+			o.Status, o.Got, o.Repeat = 409, "", false
+		}},
+		{"end of an attempt changes", promiseLease, "remote", func(s *story) {
+			o := *s.lease(kindFinish, "L2")
+			o.Got = "failed"
+			s.add(o)
+		}},
+		{"success of a worker program is undone", promiseOrder, "remote", func(s *story) {
+			s.end.Tasks["remote"].State = "failed"
+			s.end.Runs["remote"][1].Step = runFail
+		}},
+		{"attempt of a worker program runs twice", promiseTask, "remote", func(s *story) { s.end.Runs["remote"][2].Attempt = 1 }},
+		{"success that no worker program reported", promiseOrder, "remote", func(s *story) {
+			s.ops = slices.DeleteFunc(s.ops, func(o op) bool { return o.Kind == kindFinish && o.Lease == "L2" })
+		}},
+		{"507 without a full disk", promiseInternal, "d/full", func(s *story) { s.find(kindFault, diskFull).ID = "stop worker" }},
 		{"internal error", promiseInternal, "never", func(s *story) { s.find(kindEnqueue, "never").Status = 500 }},
 	} {
 		t.Run(row.name, func(t *testing.T) {

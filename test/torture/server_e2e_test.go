@@ -5,6 +5,7 @@ package torture_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,50 +17,113 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/s3test"
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
 )
 
-// site is the server under test. It keeps its addresses and folders when its master is killed
-// and started again.
+// system is what is under test: a server, or two servers on two machines with what they share.
+type system struct {
+	sites   []*site
+	runs    string            // folder in which attempts record their steps
+	redis   *redistest.Server // nil on SQLite
+	gateway *s3test.Gateway   // nil on one machine
+	network *network          // nil on one machine
+}
+
+// newSystem starts the servers.
+func newSystem(t *testing.T, store string) *system {
+	t.Helper()
+	dir := t.TempDir()
+	y := &system{runs: filepath.Join(dir, "runs")}
+	if err := os.Mkdir(y.runs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	switch store {
+	case storeSQLite:
+		y.sites = []*site{newSite(t, y, 0)}
+	case storeRedis:
+		y.redis = redistest.StartDurable(t)
+		y.sites = []*site{newSite(t, y, 0, "-redis", y.redis.URL())}
+	case storeMachines:
+		y.network = newNetwork(t, 2)
+		y.redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always", "--protected-mode", "no", "--bind", "127.0.0.1", y.network.services())
+		y.gateway = s3test.StartOn(t, dir, y.network.services())
+		_, port, err := net.SplitHostPort(y.redis.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			y.sites = append(y.sites, newSite(t, y, i, "-redis", "redis://"+net.JoinHostPort(y.network.services(), port), "-files", y.gateway.URL("torture"), "-open"))
+		}
+	}
+	return y
+}
+
+// urls returns the addresses of the servers.
+func (y *system) urls() (all []string) {
+	for _, s := range y.sites {
+		all = append(all, s.url)
+	}
+	return all
+}
+
+// ready waits until all servers are ready.
+func (y *system) ready() {
+	for _, s := range y.sites {
+		s.ready()
+	}
+}
+
+// diskSize is the size of the file system of the data of a server.
+const diskSize = "16g"
+
+// site is a server. It keeps its addresses and folders when its master is killed and started
+// again.
 type site struct {
 	t     *testing.T
-	dir   string
+	dir   string // its working directory
+	data  string // its data folder, a tmpfs
 	url   string
 	admin string
 	flags []string
-	redis *redistest.Server // nil on SQLite
+	enter []string // command that starts a program on the machine
 
 	mu     sync.Mutex
 	server *harness.Server
 	logs   []*testutil.LogBuffer // of all masters
 }
 
-// newSite starts a server with two serving processes and two workers, on SQLite or on Redis.
-func newSite(t *testing.T, store string) *site {
+// newSite starts a server with two serving processes and two workers.
+func newSite(t *testing.T, y *system, number int, flags ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
-	port, admin := harness.FreePort(t), "127.0.0.1:"+harness.FreePort(t)
-	s.url, s.admin = "http://127.0.0.1:"+port, admin
-	s.flags = []string{
-		"serve", "-port", port, "-admin", admin, "-procs", "2", "-workers", "2", "-concurrency", "4", "-queue", strings.Join(queues, ","),
-		"-grace", "5s", "-on-upload", "", "-runs", s.runs(),
-	}
-	if store == "redis" {
-		s.redis = redistest.StartDurable(t)
-		s.flags = append(s.flags, "-redis", s.redis.URL())
-	}
-	if err := os.Mkdir(s.runs(), 0o700); err != nil {
+	s.data = filepath.Join(s.dir, "data")
+	if err := os.Mkdir(s.data, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := syscall.Mount("gale-test", s.data, "tmpfs", 0, "size="+diskSize); err != nil {
+		t.Fatalf("mount a tmpfs: %v: run this test as root (CAP_SYS_ADMIN)", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(s.data, syscall.MNT_DETACH) })
+	host, port := "127.0.0.1", harness.FreePort(t)
+	if s.admin = "127.0.0.1:" + harness.FreePort(t); y.network != nil {
+		host = y.network.address(number)
+		s.admin = net.JoinHostPort(host, "9888")
+		s.enter = y.network.enter(number)
+	}
+	s.url = "http://" + net.JoinHostPort(host, port)
+	s.flags = append([]string{
+		"serve", "-host", host, "-port", port, "-admin", s.admin, "-procs", "2", "-workers", "2", "-concurrency", "4", "-queue", strings.Join(queues, ","),
+		"-grace", "5s", "-on-upload", "", "-runs", y.runs,
+	}, flags...)
 	s.start()
 	t.Cleanup(func() { s.current().Kill() })
 	return s
 }
-
-// runs is the folder in which attempts record their steps.
-func (s *site) runs() string { return filepath.Join(s.dir, "runs") }
 
 // start starts the master. After a kill, the port may be in use for a moment.
 func (s *site) start() {
@@ -69,9 +133,10 @@ func (s *site) start() {
 		s.t.Fatal(err)
 	}
 	testutil.Eventually(s.t, "the server starts", func() bool {
-		cmd := exec.Command(program, harness.OnFreePorts(s.flags)...)
+		line := slices.Concat(s.enter, []string{program}, harness.OnFreePorts(s.flags))
+		cmd := exec.Command(line[0], line[1:]...)
 		cmd.Dir = s.dir
-		cmd.Env = append(os.Environ(), asServer+"=1", "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), asServer+"=1", "GORACE=atexit_sleep_ms=0", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
 		g, err := harness.LaunchAs(cmd)
 		if err != nil {
 			s.t.Log(err)
@@ -82,6 +147,74 @@ func (s *site) start() {
 		s.server, s.logs = g, append(s.logs, g.Log)
 		return true
 	})
+}
+
+// stop ends the server as TERM does, and waits until it has ended.
+func (s *site) stop() {
+	s.t.Helper()
+	g := s.current()
+	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Error(err)
+	}
+	if err := g.Wait(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// killMachine kills all processes of the server at once.
+func (s *site) killMachine() {
+	master := s.current().Cmd.Process.Pid
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", master)) // children are started by the main thread
+	if err != nil {
+		s.t.Error(err)
+	}
+	_ = syscall.Kill(master, syscall.SIGKILL) // not reaped yet, like its children
+	for pid := range strings.FieldsSeq(string(text)) {
+		if n, err := strconv.Atoi(pid); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+	s.current().Kill()
+}
+
+// fillDisk leaves a few bytes free on the disk of the server, and returns false if it cannot.
+func (s *site) fillDisk() bool {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(s.data, &disk); err != nil {
+		s.t.Error(err)
+		return false
+	}
+	const free = 64 << 10
+	used := int64(disk.Blocks-disk.Bfree)*disk.Bsize + free
+	return syscall.Mount("gale-test", s.data, "tmpfs", syscall.MS_REMOUNT, fmt.Sprint("size=", used)) == nil // fails if more is used by now
+}
+
+// emptyDisk makes room on the disk of the server.
+func (s *site) emptyDisk() {
+	if err := syscall.Mount("gale-test", s.data, "tmpfs", syscall.MS_REMOUNT, "size="+diskSize); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// starve lets a child open only a few more files, and returns the function that ends this.
+func (s *site) starve(c child, more int) (end func(), ok bool) {
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.pid))
+	if err != nil || !s.owns(c) {
+		return nil, false
+	}
+	var before unix.Rlimit
+	if err := unix.Prlimit(c.pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		return nil, false // it has ended
+	}
+	now := unix.Rlimit{Cur: uint64(len(open) + more), Max: before.Max}
+	if err := unix.Prlimit(c.pid, unix.RLIMIT_NOFILE, &now, nil); err != nil {
+		return nil, false
+	}
+	return func() {
+		if s.owns(c) {
+			_ = unix.Prlimit(c.pid, unix.RLIMIT_NOFILE, &before, nil) // it may end now
+		}
+	}, true
 }
 
 func (s *site) current() *harness.Server {
@@ -129,13 +262,18 @@ func (s *site) children(role string) (all []child) {
 
 // signal sends a signal to a child, if it still is one.
 func (s *site) signal(c child, sig syscall.Signal) bool {
+	return s.owns(c) && syscall.Kill(c.pid, sig) == nil
+}
+
+// owns reports whether a process is a child of the master.
+func (s *site) owns(c child) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.pid))
 	if err != nil {
 		return false
 	}
 	_, after, _ := strings.Cut(string(stat), ") ") // proc_pid_stat(5): state, then the parent
 	fields := strings.Fields(after)
-	return len(fields) > 1 && fields[1] == strconv.Itoa(s.current().Cmd.Process.Pid) && syscall.Kill(c.pid, sig) == nil
+	return len(fields) > 1 && fields[1] == strconv.Itoa(s.current().Cmd.Process.Pid)
 }
 
 // log returns the log of all masters.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (c *client) tus() {
 			at = n
 			continue
 		}
-		if n := c.tusOffset(path, location); n >= 0 {
+		if n := c.tusOffset(path, location); n > at {
 			at = n
 			continue
 		}
@@ -95,10 +96,10 @@ func (c *client) tusSend(method, path string, body []byte, header ...string) res
 }
 
 func (c *client) tusRequest(method, path string, body io.Reader, size int, header ...string) (r response) {
-	if !strings.HasPrefix(path, "http") {
-		path = c.url + path
+	if u, err := url.Parse(path); err == nil { // a Location names the server that created the upload
+		path = u.RequestURI()
 	}
-	req, err := http.NewRequest(method, path, body)
+	req, err := http.NewRequest(method, c.server()+path, body)
 	if err != nil {
 		return r
 	}

@@ -28,10 +28,17 @@ const (
 // shortTime is the length of the runs of `make e2e`.
 const shortTime = 8 * time.Second
 
-// TestE2ETorture runs two fixed seeds at the same time. Each has almost all kinds of faults,
-// and one kill of the master, early: its tasks wait half a minute for their leases to expire.
+// Stores.
+const (
+	storeSQLite   = "sqlite"
+	storeRedis    = "redis"
+	storeMachines = "machines" // Redis and object storage, for two machines
+)
+
+// TestE2ETorture runs fixed seeds at the same time. Each has many kinds of faults, and one kill
+// of the master, early: its tasks wait half a minute for their leases to expire.
 func TestE2ETorture(t *testing.T) {
-	for store, seed := range map[string]uint64{"sqlite": 1051, "redis": 1508} {
+	for store, seed := range map[string]uint64{storeSQLite: 12722, storeRedis: 11770, storeMachines: 17957} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			torture(t, store, seed, shortTime)
@@ -55,9 +62,9 @@ func TestTorture(t *testing.T) {
 			t.Fatalf("SEED=%s is not a number", text)
 		}
 	}
-	store := cmp.Or(os.Getenv("TORTURE_STORE"), "sqlite")
-	if store != "sqlite" && store != "redis" {
-		t.Fatalf("STORE=%s is not sqlite or redis", store)
+	store := cmp.Or(os.Getenv("TORTURE_STORE"), storeSQLite)
+	if !slices.Contains([]string{storeSQLite, storeRedis, storeMachines}, store) {
+		t.Fatalf("STORE=%s is not %s, %s or %s", store, storeSQLite, storeRedis, storeMachines)
 	}
 	torture(t, store, seed, time.Duration(minutes*float64(time.Minute)))
 }
@@ -73,21 +80,25 @@ func torture(t *testing.T, store string, seed uint64, long time.Duration) {
 	}
 	defer out.Close()
 	h := &history{out: out}
-	s := newSite(t, store)
-	w := &workload{t: t, site: s, h: h, seed: seed}
+	y := newSystem(t, store)
+	w := &workload{t: t, system: y, h: h, seed: seed}
 	ctx, cancel := context.WithTimeout(t.Context(), long)
 	defer cancel()
-	f := &faults{site: s, rng: rand.New(rand.NewPCG(seed, 1<<32)), count: map[string]int{}}
+	f := &faults{system: y, h: h, rng: rand.New(rand.NewPCG(seed, 1<<32)), count: map[string]int{}}
 	var faulty sync.WaitGroup
 	faulty.Go(func() { f.run(ctx, store) }) // ends with ctx
 	w.run(ctx)
 	faulty.Wait()
-	s.ready()
+	y.ready()
 	w.settle()
 	end := w.collect()
 	w.stop()
 	ops := h.all()
 	violations := check(ops, end)
+	if store == storeSQLite {
+		y.sites[0].stop()
+		violations = append(violations, checkStore(filepath.Join(y.sites[0].data, "jobs.db"))...)
+	}
 	if h.err != nil {
 		t.Error(h.err)
 	}
@@ -96,16 +107,19 @@ func torture(t *testing.T, store string, seed uint64, long time.Duration) {
 		t.Error(v)
 	}
 	if t.Failed() {
-		keep(t, s, out.Name())
+		keep(t, y, out.Name())
 		t.Errorf("repeat the operations and faults, at other times, with: make torture MINUTES=%.2f SEED=%d STORE=%s", long.Minutes(), seed, store)
 	}
 }
 
 // table lists the operations, the faults, and the violations by their promises.
 func table(ops []op, faults map[string]int, violations []violation) string {
-	type row struct{ all, lost, refused int }
+	type row struct{ all, lost, refused, failed int }
 	kinds := map[string]*row{}
 	for _, o := range ops {
+		if o.Kind == kindFault {
+			continue
+		}
 		r := kinds[o.Kind]
 		if r == nil {
 			r = &row{}
@@ -116,14 +130,16 @@ func table(ops []op, faults map[string]int, violations []violation) string {
 		case o.Status == 0:
 			r.lost++
 		case o.Status >= 500:
+			r.failed++
+		case o.Status >= 400:
 			r.refused++
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-40s %8s %8s %8s\n", "operation", "count", "lost", "503")
+	fmt.Fprintf(&b, "%-40s %8s %8s %8s %8s\n", "operation", "count", "lost", "4xx", "5xx")
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		r := kinds[kind]
-		fmt.Fprintf(&b, "%-40s %8d %8d %8d\n", kind, r.all, r.lost, r.refused)
+		fmt.Fprintf(&b, "%-40s %8d %8d %8d %8d\n", kind, r.all, r.lost, r.refused, r.failed)
 	}
 	fmt.Fprintf(&b, "%-40s %8d\n%-40s %8s\n", "all", len(ops), "fault", "count")
 	total := 0
@@ -142,9 +158,9 @@ func table(ops []op, faults map[string]int, violations []violation) string {
 	return b.String()
 }
 
-// keep copies the history, the log and the folder of the server to a folder that stays after
+// keep copies the history, the logs and the folders of the servers to a folder that stays after
 // the test.
-func keep(t *testing.T, s *site, history string) {
+func keep(t *testing.T, y *system, history string) {
 	dir, err := os.MkdirTemp("", "gale-torture-")
 	if err != nil {
 		t.Error(err)
@@ -154,12 +170,17 @@ func keep(t *testing.T, s *site, history string) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "history.jsonl"), text, 0o600)
 	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "server.log"), []byte(s.log()), 0o600)
+	for i, s := range y.sites {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, fmt.Sprint("server", i, ".log")), []byte(s.log()), 0o600)
+		}
+		if err == nil {
+			s.current().Kill()
+			err = os.CopyFS(filepath.Join(dir, fmt.Sprint("server", i)), os.DirFS(s.dir))
+		}
 	}
 	if err == nil {
-		s.current().Kill()
-		err = os.CopyFS(filepath.Join(dir, "server"), os.DirFS(s.dir))
+		err = os.CopyFS(filepath.Join(dir, "runs"), os.DirFS(y.runs))
 	}
-	t.Logf("history, log and data are kept in %s (%v)", dir, err)
+	t.Logf("history, logs and data are kept in %s (%v)", dir, err)
 }

@@ -18,43 +18,52 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// workload runs the clients and subscribers, and reads the final state.
+// workload runs the clients, subscribers and worker programs, and reads the final state.
 type workload struct {
-	t    *testing.T
-	site *site
-	h    *history
-	seed uint64
+	t      *testing.T
+	system *system
+	h      *history
+	seed   uint64
 
 	admin   *client // for the operations after the faults
 	reading sync.WaitGroup
-	cancel  context.CancelFunc // ends the subscribers
+	cancel  context.CancelFunc // ends the subscribers and worker programs
 }
 
-// run runs the clients until ctx ends. The subscribers go on until stop.
+// run runs the clients until ctx ends. The subscribers and worker programs go on until stop.
 func (w *workload) run(ctx context.Context) {
 	reading, cancel := context.WithCancel(w.t.Context())
 	w.cancel = cancel
+	urls := w.system.urls()
+	announced := make(chan struct{}, programs)
+	for i := range programs {
+		p := newProgram(w, 2000+i)
+		w.reading.Go(func() { p.run(reading, func() { announced <- struct{}{} }) }) // ends with stop
+	}
+	for range programs {
+		<-announced // else their tasks are unknown
+	}
 	for i := range subscribers {
-		s := &subscriber{number: 1000 + i, url: w.site.url, channel: fmt.Sprint("torture", i%channels), h: w.h, sockets: i >= channels}
+		s := &subscriber{number: 1000 + i, url: urls[i/2%len(urls)], channel: fmt.Sprint("torture", i%channels), h: w.h, sockets: i >= channels}
 		w.reading.Go(func() { s.run(reading) }) // ends with stop
 	}
 	var running sync.WaitGroup
 	for i := range clients {
-		c := newClient(w.site, w.h, w.seed, i)
+		c := newClient(urls, w.h, w.seed, i)
 		running.Go(func() { c.run(ctx) }) // ends with ctx
 	}
 	running.Wait()
-	w.admin = newClient(w.site, w.h, w.seed, clients)
+	w.admin = newClient(urls, w.h, w.seed, clients)
 }
 
-// stop ends the subscribers.
+// stop ends the subscribers and worker programs.
 func (w *workload) stop() {
 	w.cancel()
 	w.reading.Wait()
 }
 
-// settle resumes the queues, and publishes a last message to each channel and waits until all
-// subscribers have it.
+// settle resumes the queues, publishes a last message to each channel and waits until all
+// subscribers have it, and purges the queue that no worker serves.
 func (w *workload) settle() {
 	for _, q := range queues {
 		testutil.Eventually(w.t, q+" is resumed", func() bool { return w.admin.change(kindResume, q) })
@@ -70,6 +79,7 @@ func (w *workload) settle() {
 			return w.h.events(channel, text) == subscribers/channels
 		})
 	}
+	testutil.Eventually(w.t, "the queue without workers is purged", w.admin.purgeIdle)
 }
 
 // get reads an object until it is there and done, or does not exist. A status other than 200
@@ -138,9 +148,12 @@ func (w *workload) collectFlows(ops []op, end state) {
 // attempts of all tasks have recorded.
 func (w *workload) collectTasks(ops []op, end state) {
 	var ids []string
-	for _, o := range kinds(ops, kindEnqueue, kindChain, kindChord) {
-		if o.Kind == kindEnqueue {
+	for _, o := range kinds(ops, kindEnqueue, kindUnique, kindChain, kindChord) {
+		switch o.Kind {
+		case kindEnqueue:
 			ids = append(ids, o.ID)
+		case kindUnique:
+			ids = append(ids, o.Content)
 		}
 		for _, m := range o.Members {
 			ids = append(ids, m.ID)
@@ -152,7 +165,7 @@ func (w *workload) collectTasks(ops []op, end state) {
 		if end.Tasks[id] == nil && w.get("/tasks/"+id+"?wait=10s", &t, func() bool { return final(t.State) }) {
 			end.Tasks[id] = &t
 		}
-		runs, err := readRuns(filepath.Join(w.site.runs(), id))
+		runs, err := readRuns(filepath.Join(w.system.runs, id))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.t.Error(err)
 		}

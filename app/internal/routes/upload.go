@@ -103,7 +103,7 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 
 // refuse responds to a request that failed as a whole.
 func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
-	if errors.Is(err, uploads.ErrUnavailable) || errors.Is(err, uploads.ErrUndecided) {
+	if errors.Is(err, uploads.ErrUnavailable) || errors.Is(err, uploads.ErrUndecided) || uploads.IsOutOfFiles(err) {
 		u.log.ErrorContext(ctx, "upload failed", "error", err)
 		return err
 	}
