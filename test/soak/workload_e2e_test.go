@@ -254,7 +254,7 @@ func talk(ctx context.Context, g *harness.Server, n int) error {
 
 // readEvents subscribes to a channel, reads a message and leaves.
 func readEvents(ctx context.Context, g *harness.Server, n int) error {
-	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprint(g.URL, "/events/soak-", n%4), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprint(g.URL, "/events/soak-", n%4), nil)
 	if err != nil {
 		return err
 	}
