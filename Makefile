@@ -33,7 +33,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults torture lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
+.PHONY: console-images install uninstall help build run test race e2e faults torture soak lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ race: ## the same under the race detector
 	$(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
 e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if missing
-	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 pip3:python3-pip npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd celery:celery,python3-celery,python3-redis redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
+	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 pip3:python3-pip npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd celery:celery,python3-celery,python3-redis redis-server:redis-server,redis-tools siege:siege strace:strace mkfs.ext4:e2fsprogs mount:mount nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
 		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc /usr/sbin/clamd:clamav-daemon,clamdscan fish:fish zsh:zsh git:git tmux:tmux /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 30m -v $(TEST_FLAGS) ./test/...
 	cd deploy/kubernetes && $(GO) test -count 1 .
@@ -92,6 +92,10 @@ faults: ## inject faults into a server under load; fails if a connection is lost
 torture: $(VERSITYGW) ## random operations and faults: make torture MINUTES=10 SEED=7 STORE=redis, or STORE=machines; the seed is random and the store sqlite unless given
 	.ci/need redis-server:redis-server,redis-tools ip:iproute2 tc:iproute2 nsenter:util-linux
 	TORTURE_MINUTES=$(or $(MINUTES),10) TORTURE_SEED=$(SEED) TORTURE_STORE=$(STORE) $(GO) test -tags e2e -run '^TestTorture$$' -count 1 -timeout 0 -v ./test/torture
+
+soak: ## mixed traffic for a long time; fails if memory, descriptors, goroutines, keys or files grow: make soak MINUTES=60 STORE=sqlite
+	.ci/need redis-server:redis-server,redis-tools
+	SOAK_MINUTES=$(or $(MINUTES),60) SOAK_STORE=$(STORE) $(GO) test -tags e2e -run '^TestSoak$$' -count 1 -timeout 0 -v ./test/soak
 
 lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners

@@ -103,6 +103,7 @@ var floors = map[string]int{
 	"": 40, // main.go
 
 	"test/harness":            50,
+	"test/attack":             60,
 	"test/chaos":              60,
 	"test/console":            60,
 	"test/deploy":             60,
@@ -117,6 +118,8 @@ var floors = map[string]int{
 	"test/storage":            60,
 	"test/tasks":              60,
 	"test/torture":            60,
+	"test/soak":               60,
+	"test/powerloss":          60,
 	"test/trace":              60,
 	"test/tus":                60,
 	"test/uploads":            60,

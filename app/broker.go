@@ -29,6 +29,16 @@ func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, 
 	return asStore(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
 }
 
+// checkTasks reports whether the SQLite file of the tasks can be opened by this version. The
+// master calls it before it listens, because it would start a process that fails again and
+// again. Redis is not checked: it may respond later.
+func checkTasks(c config.Config) error {
+	if c.Broker != config.SQLite {
+		return nil
+	}
+	return sqlite.Check(taskFile(c))
+}
+
 // Timeouts of Redis calls that no client of the server waits for.
 const (
 	metricsPatience = 5 * time.Second  // the admin endpoint's metrics

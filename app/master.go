@@ -54,6 +54,11 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	}
 	tail := logtail.New(m.SharedMemory())
 	output.keep(tail)
+	if !m.Resumed() {
+		if err := checkTasks(c); err != nil {
+			return err
+		}
+	}
 	if (command == config.Worker || c.Workers > 0) && !m.Resumed() {
 		if err := checkPlace(ctx, e.app, c, log); err != nil {
 			return err

@@ -13,7 +13,29 @@ import (
 
 var errOld = errors.New("redis is too old: upgrade it to version 7.0 or newer, which the scripts of the task store need")
 
-// checkServers checks the version of all servers, and logs the settings with which tasks can
+// format is the number of the format of the keys. It is increased only by a version whose
+// tasks an older version would damage, and that version stores its number in the key format.
+// A store without this key has format 1. New keys and fields that an older version ignores
+// do not increase it: during a rolling upgrade two versions use the same store.
+const format = 1
+
+var errNewer = errors.New("the tasks were stored by a newer version of the program")
+
+// checkFormat returns an error with errNewer if a newer version has increased the format.
+func (s *Store) checkFormat(ctx context.Context) error {
+	found, err := s.client.Get(ctx, s.key+":format").Int()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil
+	case err != nil:
+		return err
+	case found > format:
+		return fmt.Errorf("%w: they have format %d, and this version supports up to format %d; upgrade this server", errNewer, found, format)
+	}
+	return nil
+}
+
+// checkServers checks the format of the keys and the version of all servers, and logs the settings with which tasks can
 // be lost. Such settings are no error, because the operator may intend them. It is called
 // until it has succeeded once.
 func (s *Store) checkServers(ctx context.Context) error {
@@ -29,6 +51,9 @@ func (s *Store) checkServers(ctx context.Context) error {
 		})
 	} else {
 		err = s.checkServer(ctx, s.client, "")
+	}
+	if err == nil {
+		err = s.checkFormat(ctx)
 	}
 	if err == nil {
 		s.checked.Store(true)

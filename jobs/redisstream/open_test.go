@@ -98,6 +98,43 @@ func TestOpen(t *testing.T) {
 	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})
 }
 
+// Tasks in the format of a newer version are neither read nor changed.
+func TestNewerFormat(t *testing.T) {
+	server := redistest.Start(t)
+	enqueue(t, open(t, server.URL(), redisstream.Options{}), "a")
+	client := server.Client()
+	for _, c := range []struct {
+		format  string
+		refused bool
+	}{{"1", false}, {"2", true}} {
+		if err := client.Set(t.Context(), "{gale:jobs}:format", c.format, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		var log lines
+		s := open(t, server.URL(), redisstream.Options{Logger: logTo(&log)})
+		_, err := s.Get(t.Context(), "a")
+		if !c.refused {
+			if err != nil {
+				t.Errorf("format %s: %v", c.format, err)
+			}
+			continue
+		}
+		before := client.DBSize(t.Context()).Val()
+		_, _, enqueued := s.Enqueue(t.Context(), jobs.NewTask{ID: "b", Name: "work"})
+		for _, err := range []error{err, enqueued} {
+			if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "newer version") {
+				t.Errorf("format %s: %v", c.format, err)
+			}
+		}
+		if !strings.Contains(log.String(), "newer version of the program") {
+			t.Errorf("log: %s", log.String())
+		}
+		if after := client.DBSize(t.Context()).Val(); after != before {
+			t.Errorf("%d keys before, %d after", before, after)
+		}
+	}
+}
+
 // A server at maxmemory with noeviction refuses new tasks and keeps those it has.
 func TestFullServer(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")

@@ -118,7 +118,8 @@ var _ driver.Store = (*Store)(nil)
 // Open creates a store on the servers at address: a redis://, rediss:// or unix:// URL, or
 // for a cluster several of them, separated by commas. It returns an error only for an
 // invalid address. Other faults are logged, for example a server that does not respond, is
-// older than Redis 7 or refuses the password. Every call returns jobs.ErrUnavailable until
+// older than Redis 7, refuses the password, or has tasks of a newer version of the program.
+// Every call returns jobs.ErrUnavailable until
 // they are repaired.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	j := newJournal()

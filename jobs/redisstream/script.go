@@ -108,7 +108,7 @@ func (s *Store) send(ctx context.Context, args []any, do func(args []any) (any, 
 	all := make([]any, 0, commonArgs+len(args))
 	all = append(all, driver.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), driver.MaxFailures)
 	if !s.checked.Load() {
-		if err := s.checkServers(ctx); errors.Is(err, errOld) {
+		if err := s.checkServers(ctx); errors.Is(err, errOld) || errors.Is(err, errNewer) {
 			return nil, unavailable(err)
 		}
 	}

@@ -111,6 +111,10 @@ func TestOpenRefuses(t *testing.T) {
 		filepath.Join(dir, "none", "x.db"): "no such file or directory",
 	} {
 		before, _ := os.ReadFile(path)
+		err := sqlite.Check(path)
+		if missing := strings.Contains(want, "no such file"); missing != (err == nil) || !missing && !strings.Contains(err.Error(), want) {
+			t.Errorf("Check(%s) = %v", path, err)
+		}
 		s, err := sqlite.Open(path, sqlite.Options{})
 		if err == nil {
 			s.Close()
@@ -131,8 +135,15 @@ func TestOpenAcceptsEmptyFile(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, path, sqlite.Options{}).Get(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) {
+	if err := sqlite.Check(path); err != nil {
 		t.Error(err)
+	}
+	s := open(t, path, sqlite.Options{})
+	if _, err := s.Get(t.Context(), "a"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Error(err)
+	}
+	if err := sqlite.Check(path); err != nil {
+		t.Errorf("an open store: %v", err)
 	}
 }
 

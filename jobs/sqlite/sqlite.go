@@ -22,10 +22,13 @@ package sqlite
 
 import (
 	"cmp"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -105,6 +108,38 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open task store %s: %w", path, unavailable(err))
 	}
 	return s, nil
+}
+
+// Check reports whether Open would refuse the file path because of its content: a file of a
+// newer version of the program, the database of another program, or no database. It changes
+// nothing. A file that does not exist is no error.
+func Check(path string) error {
+	abs, err := filepath.Abs(path)
+	if err == nil {
+		err = check(abs)
+	}
+	if err != nil && !busy(err) { // Open waits for other processes
+		return fmt.Errorf("open task store %s: %w", path, unavailable(err))
+	}
+	return nil
+}
+
+func check(path string) (err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	db, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)", "query_only(1)"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	_, err = schemaVersion(conn)
+	return err
 }
 
 func open(path string, o Options) (*Store, error) {

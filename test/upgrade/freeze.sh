@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts a server, creates state of every kind and copies it: later versions must be
 # able to read it. Tasks that must not run are in the queue "later", which has no worker
-# here.
+# here. The server is killed in the end, with a task that runs and one that waits for its
+# next attempt.
 #
 #   test/upgrade/freeze.sh BINARY FOLDER            tasks in SQLite
 #   test/upgrade/freeze.sh BINARY FOLDER redis      tasks in Redis, in FOLDER/dump.rdb
@@ -20,7 +21,7 @@ if [ "$kind" = redis ]; then
 	until redis-cli -p "$redis_port" ping >/dev/null 2>&1; do :; done
 fi
 "$binary" -port "$port" -admin "127.0.0.1:$admin" -procs 1 -workers 1 -queue default -data "$out/data" \
-	-tasks "$here/testdata/tasks.toml" -broker "$broker" 2>"$out/log" &
+	-tasks "$here/testdata/before.toml" -broker "$broker" 2>"$out/log" &
 server=$!
 until curl -fsS "http://127.0.0.1:$admin/readyz" >/dev/null 2>&1; do :; done
 
@@ -41,17 +42,31 @@ ended chain-1 success
 ended member-1 success
 sound=$(sed 's/.*"task":"\([^"]*\)".*/\1/' "$out/upload.json")
 ended "$sound" success
+post '{"task":"fails","id":"failed","max_retries":0}'
+ended failed failed
+post '{"task":"say","args":["never"],"id":"cancelled","queue":"later"}'
+curl -fsS -X DELETE "$url/tasks/cancelled"
+post '{"task":"kills","id":"dead"}'
+until ended dead dead; do :; done
 "$binary" tasks queues pause paused -data "$out/data" -broker "$broker"
 
-# Half of a resumable upload.
+# A resumable upload in one request, and half of one.
+curl -fsS -o /dev/null -X POST "$url/tus/" -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 5' -H 'Content-Type: application/offset+octet-stream' \
+	-H "Upload-Metadata: filename $(printf whole.txt | base64),directory $(printf a | base64)" --data-binary 01234
 place=$(curl -fsS -D - -o /dev/null -X POST "$url/tus/" -H 'Tus-Resumable: 1.0.0' -H 'Upload-Length: 10' \
 	-H "Upload-Metadata: filename $(printf half.txt | base64),directory $(printf a | base64)" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
 printf 01234 | curl -fsS -X PATCH "$url${place#"$url"}" -H 'Tus-Resumable: 1.0.0' -H 'Upload-Offset: 0' \
 	-H 'Content-Type: application/offset+octet-stream' --data-binary @-
 printf '%s\n' "${place#"$url"}" >"$out/half"
 
-kill -TERM $server
-wait $server
+post '{"task":"waits","id":"running"}'
+until curl -fsS "$url/tasks/running" | grep -q '"state":"running"'; do :; done
+post '{"task":"fails","id":"retrying","max_retries":20}'
+until curl -fsS "$url/tasks/retrying" | grep -q '"state":"retrying"'; do :; done
+kill -KILL $server
+wait $server || true
+# The processes of the server end after the master; then the port is free.
+while curl -s -o /dev/null "$url/healthz"; do :; done
 if [ "$kind" = redis ]; then
 	redis-cli -p "$redis_port" save >/dev/null
 	kill -TERM $redis

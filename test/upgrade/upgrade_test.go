@@ -5,6 +5,7 @@ package upgrade_test
 import (
 	"database/sql"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,30 +21,34 @@ import (
 
 const folder = "test/upgrade/testdata"
 
-// kept copies the state of an earlier version. It returns the folder, and the flags
-// for the task store.
-var kept = map[string]func(t *testing.T) (dir string, flags []string){
-	"sqlite": func(t *testing.T) (string, []string) {
-		dir := copyOf(t, "sqlite")
+// versions are the earlier versions whose state is kept.
+var versions = []string{"0.1.0"}
+
+// kept copies the state of an earlier version, by kind of task store. It returns the folder,
+// and the flags for the task store.
+var kept = map[string]func(t *testing.T, version string) (dir string, flags []string){
+	"sqlite": func(t *testing.T, version string) (string, []string) {
+		dir := copyOf(t, version, "sqlite")
 		renew(t, filepath.Join(dir, "data", "jobs.db"))
 		return dir, nil
 	},
-	"redis": func(t *testing.T) (string, []string) {
-		dir := copyOf(t, "redis")
+	"redis": func(t *testing.T, version string) (string, []string) {
+		dir := copyOf(t, version, "redis")
 		return dir, []string{"-broker", redistest.Start(t, "--dir", dir, "--dbfilename", "dump.rdb").URL()}
 	},
 }
 
-func copyOf(t *testing.T, name string) string {
+func copyOf(t *testing.T, version, store string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(folder, name))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(folder, version, store))); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// renew sets the end of the ended tasks to now, so that their retention is not over.
+// renew sets the end of the ended tasks to now, so that their retention is not over. The
+// schedule has missed its moments of two years.
 func renew(t *testing.T, file string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", file)
@@ -51,44 +56,60 @@ func renew(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	for _, table := range []string{"tasks", "groups"} {
-		if _, err := db.ExecContext(t.Context(), "UPDATE "+table+" SET finished = ? WHERE finished IS NOT NULL", time.Now().UnixMicro()); err != nil {
+	now := time.Now()
+	for _, change := range []struct {
+		statement string
+		at        time.Time
+	}{
+		{"UPDATE tasks SET finished = ? WHERE finished IS NOT NULL", now},
+		{"UPDATE groups SET finished = ? WHERE finished IS NOT NULL", now},
+		{"UPDATE marks SET at = ? WHERE name = 'schedule:yearly'", now.AddDate(-2, 0, 0)},
+	} {
+		if _, err := db.ExecContext(t.Context(), change.statement, change.at.UnixMicro()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // Tasks that an earlier version has accepted run, and what it has stored is available:
-// scheduled and paused tasks, an unfinished chain and chord, files, and half of a
+// tasks in each state, an unfinished chain and chord, a schedule, files, and half of a
 // resumable upload.
 func TestStateOfEarlierVersion(t *testing.T) {
 	t.Parallel()
-	for name, open := range kept {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir, flags := open(t)
-			tasks, err := filepath.Abs(filepath.Join(folder, "tasks.toml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			g := harness.Start(t, dir, append([]string{
-				"-procs", "2", "-workers", "1", "-queue", "default,later,paused", "-tasks", tasks, "-upload-expiry", "1000000h",
-			}, flags...)...)
-			for id, want := range map[string]string{
-				"waits": "waits", "unique": "once", "chain-2": "begun", "chain-3": "end begun", "member-2": "m2", "callback": "m1 m2",
-				"new-1": "not begun", "new-2": "not begun",
-			} {
-				if got := awaitOutput(t, g, id); got != want {
-					t.Errorf("%s: %q, want %q", id, got, want)
-				}
-			}
-			if name == "sqlite" { // in Redis the retention of the ended tasks is over
-				ended(t, g, dir)
-			}
-			waiting(t, g)
-			files(t, g, dir)
-		})
+	for _, version := range versions {
+		for store, open := range kept {
+			t.Run(version+" "+store, func(t *testing.T) {
+				t.Parallel()
+				dir, flags := open(t, version)
+				continues(t, dir, store, flags)
+			})
+		}
 	}
+}
+
+// continues starts a server on the kept state in dir.
+func continues(t *testing.T, dir, store string, flags []string) {
+	tasks, err := filepath.Abs(filepath.Join(folder, "tasks.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := harness.Start(t, dir, append([]string{
+		"-procs", "2", "-workers", "1", "-queue", "default,later,paused", "-tasks", tasks, "-upload-expiry", "1000000h",
+	}, flags...)...)
+	for id, want := range map[string]string{
+		"waits": "waits", "unique": "once", "chain-2": "begun", "chain-3": "end begun", "member-2": "m2", "callback": "m1 m2",
+		"new-1": "not begun", "new-2": "not begun", "running": "over", "retrying": "repaired",
+	} {
+		if got := awaitOutput(t, g, id); got != want {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+	if store == "sqlite" { // in Redis the retention of the ended tasks is over
+		ended(t, g, dir)
+		missed(t, g)
+	}
+	waiting(t, g)
+	files(t, g, dir)
 }
 
 // awaitOutput waits for a task, which may not exist yet, and returns its output.
@@ -119,6 +140,17 @@ func ended(t *testing.T, g *harness.Server, dir string) {
 			return f.State == "success"
 		})
 	}
+	for _, state := range []string{"failed", "cancelled", "dead"} {
+		if task := harness.GetTask(t, g, state); task.State != state {
+			t.Errorf("the task %s is %s", state, task.State)
+		}
+	}
+	if resp, body := harness.Request(t, "POST", g.URL+"/tasks/dead/retry", ""); resp.StatusCode != http.StatusOK {
+		t.Errorf("retry of a dead letter: %d %s", resp.StatusCode, body)
+	}
+	if got := awaitOutput(t, g, "dead"); got != "harmless" {
+		t.Errorf("dead: %q", got)
+	}
 	var upload harness.UploadResponse
 	text, err := os.ReadFile(filepath.Join(dir, "upload.json"))
 	if err == nil {
@@ -130,6 +162,19 @@ func ended(t *testing.T, g *harness.Server, dir string) {
 	code, picture, err := harness.Get(g.URL + "/tasks/" + upload.Files[0].Task + "/artifacts/waveform.png")
 	if err != nil || code != 200 || !strings.HasPrefix(picture, "\x89PNG") {
 		t.Errorf("artifact: %d %.20q %v", code, picture, err)
+	}
+}
+
+// missed checks that the schedule has run once for its missed moments, and continues.
+func missed(t *testing.T, g *harness.Server) {
+	t.Helper()
+	var list struct{ Tasks []harness.Task }
+	testutil.Eventually(t, "the missed moment is run", func() bool {
+		harness.GetJSON(t, g.URL+"/tasks?task=yearly", &list)
+		return len(list.Tasks) > 0
+	})
+	if len(list.Tasks) != 1 {
+		t.Errorf("%d tasks of the schedule: %+v", len(list.Tasks), list.Tasks)
 	}
 }
 
@@ -159,6 +204,9 @@ func files(t *testing.T, g *harness.Server, dir string) {
 	}
 	if code, got, err := harness.Get(g.URL + "/upload/a/speech.wav"); err != nil || code != 200 || got != string(want) {
 		t.Errorf("speech.wav: %d, %d bytes, %v", code, len(got), err)
+	}
+	if code, got, err := harness.Get(g.URL + "/upload/a/whole.txt"); err != nil || code != 200 || got != "01234" {
+		t.Errorf("whole.txt: %d %q, %v", code, got, err)
 	}
 	half, err := os.ReadFile(filepath.Join(dir, "half"))
 	if err != nil {

@@ -30,6 +30,7 @@
 --                   workflow
 --   records:<kind>  keys of records by the time at which they end; the value of a record is
 --                   in record:<kind>:<key>
+--   format          number of the format of the keys; no script uses it, see checkserver.go
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- index of the first argument that belongs to the script itself
 local base = KEYS[1] .. ':'
