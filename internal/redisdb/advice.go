@@ -58,7 +58,7 @@ func Advice(err error) (todo string, refused bool) {
 	return "", false
 }
 
-// scripts holds the lines of the scripts made by NewScript, by their SHA-1 hash.
+// scripts holds the texts of the scripts made by NewScript, by their SHA-1 hash.
 var scripts sync.Map
 
 // NewScript makes a Lua script. If the user lacks the permission for a command in it, the
@@ -66,7 +66,7 @@ var scripts sync.Map
 // that line.
 func NewScript(src string) *redis.Script {
 	s := redis.NewScript(src)
-	scripts.Store(s.Hash(), strings.Split(src, "\n"))
+	scripts.Store(s.Hash(), src)
 	return s
 }
 
@@ -82,13 +82,17 @@ func missingCommand(text string) string {
 	if m == nil || !strings.HasPrefix(text, "ERR The user executing the script can't run") {
 		return ""
 	}
-	lines, ok := scripts.Load(m[1])
+	script, ok := scripts.Load(m[1])
 	n, err := strconv.Atoi(m[2])
-	if !ok || err != nil || n < 1 || n > len(lines.([]string)) {
+	if !ok || err != nil {
+		return ""
+	}
+	lines := strings.Split(script.(string), "\n")
+	if n < 1 || n > len(lines) {
 		return ""
 	}
 	var names []string
-	for _, c := range scriptCommand.FindAllStringSubmatch(lines.([]string)[n-1], -1) {
+	for _, c := range scriptCommand.FindAllStringSubmatch(lines[n-1], -1) {
 		names = append(names, "+"+strings.ToLower(strings.Replace(c[1], "', '", "|", 1)))
 	}
 	if len(names) == 0 {

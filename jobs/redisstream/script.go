@@ -57,6 +57,7 @@ const whenFull = "#!lua flags=allow-oom"
 // script concatenates lib.lua and further files of the folder lua.
 func script(names ...string) *redis.Script {
 	var text strings.Builder
+	text.Grow(32 << 10)
 	if names[0] == whenFull {
 		text.WriteString(whenFull + "\n")
 		names = names[1:]
@@ -66,7 +67,8 @@ func script(names ...string) *redis.Script {
 		if err != nil {
 			panic(err) // cannot fail: the files are embedded
 		}
-		text.Write(append(part, '\n'))
+		text.Write(part)
+		text.WriteByte('\n')
 	}
 	return redisdb.NewScript(text.String())
 }
