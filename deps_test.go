@@ -29,8 +29,9 @@ var floors = map[string]int{
 	"internal/testutil":      0,
 	"internal/redisdb":       2,
 	"internal/redislock":     4,
-	"internal/stateserver":   2,
-	"internal/sharedtest":    4,
+	"internal/channelscript": 3,
+	"internal/stateserver":   4,
+	"internal/sharedtest":    5,
 
 	"server":     10,
 	"jobs/meter": 5,

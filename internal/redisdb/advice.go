@@ -58,7 +58,7 @@ func Advice(err error) (todo string, refused bool) {
 	return "", false
 }
 
-// scripts holds the sources of the scripts made by NewScript, by their SHA-1 hash.
+// scripts holds the texts of the scripts made by NewScript, by their SHA-1 hash.
 var scripts sync.Map
 
 // NewScript makes a Lua script. If the user lacks the permission for a command in it, the
@@ -82,12 +82,12 @@ func missingCommand(text string) string {
 	if m == nil || !strings.HasPrefix(text, "ERR The user executing the script can't run") {
 		return ""
 	}
-	src, ok := scripts.Load(m[1])
+	script, ok := scripts.Load(m[1])
 	n, err := strconv.Atoi(m[2])
 	if !ok || err != nil {
 		return ""
 	}
-	lines := strings.Split(src.(string), "\n")
+	lines := strings.Split(script.(string), "\n")
 	if n < 1 || n > len(lines) {
 		return ""
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"golang.org/x/sys/unix"
 )
 
@@ -118,6 +119,7 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 		}
 	})
 	keys := &expiry{server: m, last: time.Now()}
+	m.Server().SetPreHook((&channels{keys: keys, password: password, peers: map[*server.Peer]bool{}}).handle)
 	for {
 		nc, err := ln.Accept()
 		if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {

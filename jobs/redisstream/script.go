@@ -30,7 +30,8 @@ var (
 	markScript, logScript, readLogScript, pingScript, probeScript *redis.Script
 )
 
-// makeScripts makes the scripts, for the first store that is opened: a server without Redis does not need them.
+// makeScripts makes the scripts, for the first store that is opened: a server without Redis does
+// not need them.
 var makeScripts = sync.OnceFunc(func() {
 	enqueueScript = script("enqueue")
 	groupScript = script("group")
@@ -76,7 +77,8 @@ func script(names ...string) *redis.Script {
 		if err != nil {
 			panic(err) // cannot fail: the files are embedded
 		}
-		text.Write(append(part, '\n'))
+		text.Write(part)
+		text.WriteByte('\n')
 	}
 	return redisdb.NewScript(text.String())
 }

@@ -3,7 +3,6 @@ package realtime
 import (
 	"cmp"
 	"context"
-	_ "embed" // the scripts
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,18 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/galeserver/gale/internal/channelscript"
 	"github.com/galeserver/gale/internal/redisdb"
-)
-
-//go:embed lua/publish.lua
-var publishText string
-
-//go:embed lua/tail.lua
-var tailText string
-
-var (
-	publishScript = redisdb.NewScript(publishText)
-	tailScript    = redisdb.NewScript(tailText)
 )
 
 // Defaults of BusOptions.
@@ -143,7 +132,7 @@ func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep 
 	if !utf8.Valid(data) { // neither a text frame nor an event stream can contain it
 		return 0, ErrText
 	}
-	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
+	text, err := channelscript.Publish.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
 		b.opts.History, b.opts.HistoryBytes, int(max(keep, time.Second)/time.Second)).Text()
 	if err == nil {
 		seq, err = strconv.ParseUint(text, 10, 64)
@@ -158,7 +147,7 @@ func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep 
 func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
-	reply, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
+	reply, err := channelscript.Tail.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
 	if err == nil && len(reply) != 2 {
 		err = fmt.Errorf("%d values", len(reply))
 	}

@@ -71,7 +71,7 @@ type background struct {
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
-	c := &Conn{handler: handler, client: client, net: deadlineConn{Taken: t, timeout: h.opts.SendTimeout, parkable: t.CanWatch()}}
+	c := &Conn{handler: handler, client: client, net: deadlineConn{Taken: t, timeout: h.opts.SendTimeout, plain: t.CanWatch()}}
 	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // blocked until the handshake is complete
 	c.net.lastRead.set()
 	return c
@@ -249,18 +249,37 @@ func (c *Conn) schedulePing() {
 	})
 }
 
-// write implements wire.
+// write implements wire. The library writes close frames, after which it writes no other
+// one, and messages that may be compressed.
 func (c *Conn) write(it item) error {
 	switch {
 	case it.prepared != nil:
 		return c.ws.WritePreparedMessage(it.prepared)
-	case it.kind == websocket.TextMessage, it.kind == websocket.BinaryMessage:
-		return c.ws.WriteMessage(it.kind, it.data)
-	}
-	if it.final {
+	case it.shared != nil:
+		return c.net.writeFrame(it.shared)
+	case it.kind == websocket.CloseMessage:
 		defer c.schedule(closeTimeout, c.abort)
+		return c.ws.WriteControl(it.kind, it.data, time.Time{})
+	case c.hub.opts.Compress && it.isMessage():
+		return c.ws.WriteMessage(it.kind, it.data)
+	case len(it.data) <= smallMessage:
+		return c.net.writeFrame(newFrame(it.kind, it.data))
 	}
-	return c.ws.WriteControl(it.kind, it.data, time.Time{})
+	return c.net.writeFrame(appendFrameHead(nil, it.kind, len(it.data)), it.data)
+}
+
+// smallMessage is the maximum length of messages that are copied behind their header.
+const smallMessage = 64 << 10
+
+// tryWrite implements wire.
+func (c *Conn) tryWrite(it item) (later func() error, err error) {
+	switch {
+	case it.shared != nil:
+		return c.net.tryWrite(it.shared)
+	case it.kind == websocket.CloseMessage, c.hub.opts.Compress && it.isMessage(), len(it.data) > smallMessage:
+		return func() error { return c.write(it) }, nil
+	}
+	return c.net.tryWrite(newFrame(it.kind, it.data))
 }
 
 // writeFailed implements wire.

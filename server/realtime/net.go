@@ -28,9 +28,10 @@ type deadlineConn struct {
 	*server.Taken
 	timeout  time.Duration
 	lastRead timestamp
-	in       *inBytes    // nil while no goroutine reads, and if the connection is not parkable
-	parkable bool        // the connection needs no goroutine while it waits for a frame
+	in       *inBytes    // nil while no goroutine reads, and if the connection is not plain
+	plain    bool        // the connection is a socket without TLS, so its descriptor can be used
 	handling atomic.Bool // true while a message is handled and nothing is read
+	out      output
 }
 
 // inBytes is the read buffer of a connection, while a goroutine reads from it.
@@ -51,7 +52,7 @@ var inBuffers = sync.Pool{New: func() any { return new(inBytes) }}
 // errIdle before it has received something. endRead must be called when the goroutine stops
 // reading.
 func (p *deadlineConn) beginRead(slots chan struct{}, wait bool) {
-	if p.parkable {
+	if p.plain {
 		p.in = inBuffers.Get().(*inBytes)
 		p.in.unread, p.in.drained, p.in.wait, p.in.slots = nil, false, wait, slots
 		p.in.stay, p.in.stayBy = 0, time.Time{}
@@ -260,20 +261,4 @@ func unmask(data []byte) []byte {
 		payload[i] = b ^ mask[i%maskLength]
 	}
 	return payload
-}
-
-const writeChunk = 64 << 10
-
-// Write implements net.Conn.
-func (p *deadlineConn) Write(b []byte) (written int, err error) {
-	for {
-		if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
-			return written, err
-		}
-		n, err := p.Taken.Write(b[written:min(len(b), written+writeChunk)])
-		written += n
-		if err != nil || written == len(b) {
-			return written, err
-		}
-	}
 }

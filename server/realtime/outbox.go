@@ -21,7 +21,8 @@ var errFull = errors.New("the client's queue is full")
 type item struct {
 	kind     int // WebSocket frame type; in a Stream 0, or PingMessage for keep-alive data
 	data     []byte
-	prepared *websocket.PreparedMessage // message encoded once for many clients; used in place of data
+	shared   []byte                     // bytes to write, encoded once for many clients; used in place of data
+	prepared *websocket.PreparedMessage // the same for clients that may want compression
 	size     int                        // bytes counted in the queue; 0 for a channel message
 	final    bool                       // true for the last item, which ends the connection
 }
@@ -35,12 +36,16 @@ func (it item) isMessage() bool {
 // wire writes items to a connection, one at a time.
 type wire interface {
 	write(item) error
+	// tryWrite writes an item without waiting. If it cannot do so completely, it returns
+	// later, which must be called next, on a goroutine that may wait.
+	tryWrite(item) (later func() error, err error)
 	// writeFailed is called once, with the error of the write that failed.
 	writeFailed(error)
 }
 
 // outbox is the write queue of one client. Queued items are written before the messages
-// of the subscription. Its goroutine runs only while there is something to write.
+// of the subscription. The goroutine that adds something writes it, unless that would have to
+// wait for the client: then the outbox has a goroutine until all is written.
 type outbox struct {
 	hub  *Hub
 	wire wire
@@ -50,7 +55,7 @@ type outbox struct {
 	queue      []item
 	bytes      int           // size of queue and of the item being written
 	sub        *subscription // subscription to a channel; nil if there is none
-	writing    bool          // true while the goroutine runs, or until unblock is called
+	writing    bool          // true while a goroutine writes, or until unblock is called
 	closing    bool          // true after the final item was queued
 	ended      bool          // true after end was called
 	timers     []*timer      // pending timers of the connection
@@ -65,6 +70,14 @@ type outbox struct {
 // ErrClosed after the final item. An empty queue accepts an item of any size.
 func (o *outbox) enqueue(it item) error {
 	it.size = len(it.data) + itemCost
+	if err := o.add(it); err != nil {
+		return err
+	}
+	o.wake()
+	return nil
+}
+
+func (o *outbox) add(it item) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -77,7 +90,6 @@ func (o *outbox) enqueue(it item) error {
 	o.bytes += it.size
 	o.enqueued++
 	o.queue = append(o.queue, it)
-	o.start()
 	return nil
 }
 
@@ -112,48 +124,69 @@ func (o *outbox) spaceAvailable() <-chan struct{} {
 	return o.spaceFreed
 }
 
-// wake starts the goroutine, since the subscription may have new messages.
+// wake writes what can be written without waiting, unless a goroutine is writing already.
 func (o *outbox) wake() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.start()
-}
-
-// start starts the goroutine unless it is running. The caller holds mu.
-func (o *outbox) start() {
-	if o.writing || o.ended {
+	idle := !o.writing && !o.ended
+	o.writing = o.writing || idle
+	o.mu.Unlock()
+	if !idle {
 		return
 	}
-	o.writing = true
-	o.hub.goroutines.Go(o.run) // ends when there is nothing to write, or a write fails
+	for it, ok := o.next(); ok; it, ok = o.next() {
+		later, err := o.wire.tryWrite(it)
+		if later != nil {
+			o.startWriting(it, later)
+			return
+		}
+		if !o.wrote(it, err) {
+			return
+		}
+	}
+}
+
+// startWriting starts a goroutine that calls later, which writes an item, and then writes the
+// other items.
+func (o *outbox) startWriting(it item, later func() error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended { // Hub.drain may no longer wait for goroutines
+		return
+	}
+	o.hub.goroutines.Go(func() { // ends when there is nothing to write, or a write fails
+		if o.wrote(it, later()) {
+			o.run()
+		}
+	})
 }
 
 // unblock allows writing in an outbox that was made with writing set.
 func (o *outbox) unblock() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.writing = false
-	o.start()
+	o.mu.Unlock()
+	o.wake()
 }
 
+// run writes until there is nothing to write, or a write fails.
 func (o *outbox) run() {
-	for {
-		it, ok := o.next()
-		if !ok {
-			return
-		}
-		err := o.wire.write(it)
-		if err != nil {
-			o.end()
-			o.wire.writeFailed(err)
-			return
-		}
-		o.markWritten(it)
+	for it, ok := o.next(); ok && o.wrote(it, o.wire.write(it)); it, ok = o.next() {
 	}
 }
 
-// next returns the next item to write. If there is none, ok is false and the goroutine must
-// end.
+// wrote handles the result of writing an item. It returns false if that failed.
+func (o *outbox) wrote(it item, err error) bool {
+	if err != nil {
+		o.end()
+		o.wire.writeFailed(err)
+		return false
+	}
+	o.markWritten(it)
+	return true
+}
+
+// next returns the next item to write. If there is none, ok is false and the caller must
+// stop writing.
 func (o *outbox) next() (it item, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -280,11 +313,12 @@ func (o *outbox) reportSlowConsumer(client netip.Addr) {
 // attach adds the subscription. There must be none yet.
 func (o *outbox) attach(sub *subscription) error {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.ended || o.closing || o.sub != nil {
+		o.mu.Unlock()
 		return ErrClosed
 	}
 	o.sub = sub
-	o.start()
+	o.mu.Unlock()
+	o.wake()
 	return nil
 }

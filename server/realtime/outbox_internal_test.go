@@ -13,7 +13,8 @@ func (n *recordingWire) write(it item) error {
 	n.written = append(n.written, string(it.data))
 	return nil
 }
-func (n *recordingWire) writeFailed(error) {}
+func (n *recordingWire) tryWrite(it item) (func() error, error) { return nil, n.write(it) }
+func (n *recordingWire) writeFailed(error)                      {}
 
 // Items that are queued before the end of the handshake, such as the close frame of a draining
 // process, are written after it.

@@ -48,7 +48,7 @@ func (p *parking) begin() (run func(ctx context.Context), err error) {
 // park gives up the calling goroutine's claim on c: another goroutine will continue to read
 // when there are bytes to read, or when c is reset. If it returns false, c is not parked.
 func (p *parking) park(c *Conn) (parked bool) {
-	if !c.net.parkable {
+	if !c.net.plain {
 		return false
 	}
 	err := c.net.Descriptor(func(fd int) {

@@ -3,9 +3,9 @@ package realtime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -47,18 +47,18 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	var head []byte
 	head, s.chunked = server.Head(ctx)
 	err := server.Take(ctx, func(t *server.Taken) {
-		s.net = &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}
+		s.net = &deadlineConn{Taken: t, timeout: h.opts.SendTimeout, plain: t.CanWatch()}
 		if err := h.add(s); err != nil {
 			// The process has begun to shut down in the meantime. End the response in
 			// the same way as those of the open streams.
 			s.end()
-			_, _ = s.net.Write(append(head, s.chunk(item{data: s.drainMessage, final: true})...))
+			_ = s.net.writeFrame(append(head, s.chunk(item{data: s.drainMessage, final: true})...))
 			_ = s.net.Finish(closeTimeout)
 			return
 		}
 		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // does not block
 		h.goroutines.Go(func() {                                   // ends when the queue is empty
-			if _, err := s.net.Write(head); err != nil {
+			if err := s.net.writeFrame(head); err != nil {
 				s.abort()
 				return
 			}
@@ -109,7 +109,7 @@ func (s *Stream) Every(interval time.Duration, data []byte) {
 
 // Subscribe is Conn.Subscribe for a stream. It may be called only in open (see Hub.Stream).
 func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
-	sub := &subscription{box: &s.outbox, form: form, wrap: func(data []byte) item { return item{data: data} }, onGap: s.gapItem}
+	sub := &subscription{box: &s.outbox, form: form, wrap: wrapChunk, onGap: s.gapItem}
 	position, err := b.subscribe(ctx, start, sub)
 	if err == nil && announce != nil {
 		if err = s.Send(announce(position)); err != nil {
@@ -126,6 +126,9 @@ func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form,
 	return nil
 }
 
+// wrapChunk makes an item that is encoded once for all streams with chunked bodies.
+func wrapChunk(data []byte) item { return item{data: data, shared: appendChunk(nil, data)} }
+
 // gapItem ends a stream whose form cannot encode a gap.
 func (s *Stream) gapItem() item {
 	s.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", s.client)
@@ -138,26 +141,43 @@ func (s *Stream) chunk(it item) []byte {
 	if !s.chunked {
 		return it.data
 	}
-	framed := make([]byte, 0, len(it.data)+32)
-	if len(it.data) > 0 {
-		framed = fmt.Appendf(framed, "%x\r\n", len(it.data))
-		framed = append(append(framed, it.data...), "\r\n"...)
+	if it.shared != nil && !it.final {
+		return it.shared
 	}
+	framed := appendChunk(make([]byte, 0, len(it.data)+32), it.data)
 	if it.final {
 		framed = append(framed, "0\r\n\r\n"...)
 	}
 	return framed
 }
 
+// appendChunk appends a chunk (RFC 9112 §7.1) with data, which may be empty: then there is no
+// chunk.
+func appendChunk(b, data []byte) []byte {
+	if len(data) == 0 {
+		return b
+	}
+	b = append(strconv.AppendInt(b, int64(len(data)), 16), "\r\n"...)
+	return append(append(b, data...), "\r\n"...)
+}
+
 // write implements wire.
 func (s *Stream) write(it item) error {
-	if _, err := s.net.Write(s.chunk(it)); err != nil {
+	if err := s.net.writeFrame(s.chunk(it)); err != nil {
 		return err
 	}
 	if it.final {
 		s.hub.goroutines.Go(func() { s.close(func() error { return s.net.Finish(closeTimeout) }) }) // ends when the client closes, or after five seconds
 	}
 	return nil
+}
+
+// tryWrite implements wire.
+func (s *Stream) tryWrite(it item) (later func() error, err error) {
+	if it.final {
+		return func() error { return s.write(it) }, nil
+	}
+	return s.net.tryWrite(s.chunk(it))
 }
 
 // writeFailed implements wire.

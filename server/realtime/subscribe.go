@@ -14,7 +14,7 @@ import (
 // subscription; a second call returns ErrClosed. The error wraps ErrChannel, ErrAway or
 // ErrClosed, or is the cause of ctx.
 func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
-	s := &subscription{box: &c.outbox, form: form, wrap: prepare, onGap: c.gapItem}
+	s := &subscription{box: &c.outbox, form: form, wrap: c.prepare, onGap: c.gapItem}
 	position, err := b.subscribe(ctx, start, s)
 	if err == nil && announce != nil {
 		if err = c.send(ctx, item{kind: websocket.TextMessage, data: announce(position)}); err != nil {
@@ -32,7 +32,10 @@ func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, a
 }
 
 // prepare makes a text message that is encoded once for all subscribers.
-func prepare(data []byte) item {
+func (c *Conn) prepare(data []byte) item {
+	if !c.hub.opts.Compress {
+		return item{kind: websocket.TextMessage, shared: newFrame(websocket.TextMessage, data)}
+	}
 	p, err := websocket.NewPreparedMessage(websocket.TextMessage, data)
 	if err != nil { // cannot happen: the library writes to memory only
 		return item{kind: websocket.TextMessage, data: data}

@@ -78,6 +78,8 @@ type topic struct {
 	bytes      int      // size of the data in frames
 	subs       map[*subscription]struct{}
 	wakerCache []waker // wakers of subs; nil after subs has changed
+	waking     bool    // true while a goroutine wakes the subscribers
+	wakeAgain  bool    // true if it must do that once more
 }
 
 // receive adds a message, unless the ring has it already. It returns false if an
@@ -97,9 +99,8 @@ func (t *topic) receive(seq uint64, data string) bool {
 		return false
 	}
 	t.append(Event{Channel: t.name, Seq: seq, Data: data})
-	list := t.wakers()
 	t.mu.Unlock()
-	wakeAll(list)
+	t.wake()
 	return true
 }
 
@@ -135,9 +136,45 @@ func (t *topic) wakers() []waker {
 	return t.wakerCache
 }
 
-func wakeAll(list []waker) {
-	for _, o := range list {
-		o.wake()
+// wake makes all subscribers read new messages. It does not block: a goroutine wakes them, and
+// does that once more if there are further messages when it is done.
+func (t *topic) wake() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wakeAgain = true
+	if !t.waking && len(t.subs) > 0 {
+		t.waking = true
+		go t.wakeAll() // does not block; ends when no subscriber has to be woken
+	}
+}
+
+// fanOut is the number of subscribers that a goroutine wakes.
+const fanOut = 512
+
+func (t *topic) wakeAll() {
+	for {
+		t.mu.Lock()
+		if t.waking = t.wakeAgain; !t.waking {
+			t.mu.Unlock()
+			return
+		}
+		t.wakeAgain = false
+		all := t.wakers()
+		t.mu.Unlock()
+		var others sync.WaitGroup
+		for len(all) > fanOut {
+			part := all[:fanOut]
+			others.Go(func() { wakeEach(part) }) // does not block
+			all = all[fanOut:]
+		}
+		wakeEach(all)
+		others.Wait()
+	}
+}
+
+func wakeEach(list []waker) {
+	for _, w := range list {
+		w.wake()
 	}
 }
 
@@ -174,8 +211,8 @@ func (t *topic) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list, missing := t.merge(seq, kept)
-		wakeAll(list)
+		missing := t.merge(seq, kept)
+		t.wake()
 		if missing > 0 {
 			t.bus.opts.Meter.ChannelGap(GapProcess)
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
@@ -192,7 +229,7 @@ func (t *topic) refresh(ctx context.Context) error {
 
 // merge adds the history of the channel. missing is the number of the first message
 // after a gap, or 0.
-func (t *topic) merge(seq uint64, kept []string) (list []waker, missing uint64) {
+func (t *topic) merge(seq uint64, kept []string) (missing uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := seq - min(seq, uint64(len(kept))) // number before the first kept message
@@ -208,7 +245,7 @@ func (t *topic) merge(seq uint64, kept []string) (list []waker, missing uint64) 
 			t.append(Event{Channel: t.name, Seq: number, Data: data})
 		}
 	}
-	return t.wakers(), missing
+	return missing
 }
 
 // subscription is a position in the ring of a topic.
@@ -235,7 +272,7 @@ func (s *subscription) next() (it item, ok bool) {
 		}
 		s.lastSeq = f.Seq
 		it = f.encoded(s.form, s.wrap)
-		encodable := it.data != nil || it.prepared != nil
+		encodable := it.data != nil || it.shared != nil || it.prepared != nil
 		if lost {
 			s.topic.bus.opts.Meter.ChannelGap(GapClient)
 		}

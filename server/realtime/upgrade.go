@@ -49,7 +49,7 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 		h.goroutines.Go(func() { // ends when the handshake is done
 			ws, err := handshake.Accept(&c.net, upgrade.Options{
 				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
-				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress, Exact: c.net.parkable,
+				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress, Exact: c.net.plain,
 			})
 			if err != nil {
 				_ = t.Close()

@@ -16,7 +16,7 @@ if kept == 1 then redis.call('HSET', state, 'bytes', 0) end -- also if Redis has
 local bytes = redis.call('HINCRBY', state, 'bytes', size)
 while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
   local oldest = redis.call('LPOP', log)
-  bytes = redis.call('HINCRBY', state, 'bytes', -#oldest)
+  bytes = redis.call('HINCRBY', state, 'bytes', 0 - #oldest) -- a minus sign alone makes "-0" of 0, which Redis refuses
   kept = kept - 1
 end
 redis.call('HSET', state, 'keep', ARGV[6]) -- for tail.lua
