@@ -7,12 +7,14 @@
 //	                             Send, within Options.Queue ────┘
 //
 // A WebSocket needs a goroutine only while the client's frames are read and handled, a
-// Stream needs none for reading. Both need another one while there is something to write. A
-// WebSocket over TLS always has a goroutine for reading. Each client has an outbox, a queue whose size is
-// limited in bytes: Conn.Send blocks while it is full. Channel messages are not copied
-// into it. A subscription is a position in the channel's ring, which holds each message
-// once, and its encoding. Therefore a slow consumer uses no extra memory and delays no other
-// client.
+// Stream needs none for reading. Both need another one while data waits until the client
+// reads: otherwise the goroutine that adds data writes it, without waiting. A WebSocket over
+// TLS always has a goroutine for reading, and one while it writes.
+//
+// Each client has an outbox, a queue whose size is limited in bytes: Conn.Send blocks while it
+// is full. Channel messages are not copied into it. A subscription is a position in the
+// channel's ring, which holds each message once, and its encoding. Therefore a slow consumer
+// uses no extra memory and delays no other client.
 // Its connection is closed if it reads nothing for Options.SendTimeout. If the ring drops
 // messages before a subscriber has got them, the subscriber gets a gap and continues with
 // the oldest message that is kept.

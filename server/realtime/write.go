@@ -3,10 +3,10 @@ package realtime
 import (
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fasthttp/websocket"
-	"golang.org/x/sys/unix"
 )
 
 // writeChunk is the number of bytes that get a write deadline of their own.
@@ -118,7 +118,8 @@ func (p *deadlineConn) writeSome(b []byte) (n int, err error) {
 	}
 	closed := p.Descriptor(func(fd int) {
 		for {
-			if n, err = unix.Write(fd, b); !errors.Is(err, unix.EINTR) {
+			// Not unix.Write: only package syscall tells the race detector what package net does.
+			if n, err = syscall.Write(fd, b); !errors.Is(err, syscall.EINTR) {
 				return
 			}
 		}
@@ -126,7 +127,7 @@ func (p *deadlineConn) writeSome(b []byte) (n int, err error) {
 	if closed != nil {
 		return 0, closed
 	}
-	if errors.Is(err, unix.EAGAIN) {
+	if errors.Is(err, syscall.EAGAIN) {
 		return 0, nil
 	}
 	return max(n, 0), err
