@@ -3,7 +3,10 @@
 package deploy_test
 
 import (
+	"debug/buildinfo"
 	"debug/elf"
+	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +84,7 @@ func TestE2EDist(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		checkComponents(t, strings.TrimSuffix(archive, ".tar.gz")+".cdx.json", filepath.Join(top, "server"))
 		if !arm {
 			checkManual(t, top)
 			checkCompletions(t, filepath.Join(top, "completions"))
@@ -107,6 +111,46 @@ func checkBinary(t *testing.T, path string, arm bool, commit string) {
 	said := harness.Run(t, command[0], command[1:]...)
 	if !strings.HasPrefix(said, "gale v") || !strings.Contains(said, commit) || strings.Contains(said, "dirty") {
 		t.Errorf("%q prints %q, want commit %s", command, said, commit)
+	}
+}
+
+// checkComponents compares a software bill of materials with the modules that Go has recorded
+// in the binary. Each must have a licence and a checksum.
+func checkComponents(t *testing.T, path, binary string) {
+	t.Helper()
+	var list struct {
+		BOMFormat  string
+		Metadata   struct{ Timestamp string }
+		Components []struct {
+			Name, Version string
+			Hashes        []any
+			Evidence      struct{ Licenses []any }
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil || list.BOMFormat != "CycloneDX" || list.Metadata.Timestamp != "" {
+		t.Errorf("%s: %v\n%.500s", path, err, text)
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"std": info.GoVersion}
+	for _, m := range info.Deps {
+		want[m.Path] = m.Version
+	}
+	got := map[string]string{}
+	for _, c := range list.Components {
+		got[c.Name] = c.Version
+		if c.Name != "std" && (len(c.Hashes) == 0 || len(c.Evidence.Licenses) == 0) {
+			t.Errorf("%s: %s has %d checksums and %d licences", path, c.Name, len(c.Hashes), len(c.Evidence.Licenses))
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%s lists %v, the binary %v", path, got, want)
 	}
 }
 

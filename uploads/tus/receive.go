@@ -39,8 +39,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 		body = io.TeeReader(body, check)
 	}
 	err = e.copyBody(ctx, u, contextReader{readCtx, body}, pace, check == nil)
-	stop()
-	if cause := context.Cause(readCtx); err != nil && cause != nil && ctx.Err() == nil {
+	if cause := stop(); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause
 	}
 	keep := true
@@ -135,8 +134,9 @@ func (e *entry) saveCheckpoint(ctx context.Context, point uploads.Checkpoint) er
 
 // watch returns a context for reading the body. The context ends when another request waits
 // for the upload, or when the server is closed; then watch also calls interrupt, unless it
-// is nil. The caller must still write the bytes that have been read, and must call stop.
-func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Context, stop func()) {
+// is nil. The caller must still write the bytes that have been read, and must call stop, which
+// returns the cause with which the context had ended, if it had.
+func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Context, stop func() error) {
 	readCtx, cancel := context.WithCancelCause(ctx)
 	stopped, ended := make(chan struct{}), make(chan struct{})
 	stopReading := func(cause error) {
@@ -165,9 +165,12 @@ func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Co
 			}
 		}
 	}()
-	return readCtx, func() {
+	return readCtx, func() error {
 		close(stopped)
 		<-ended
+		cause := context.Cause(readCtx)
+		cancel(nil) // ctx would keep readCtx, and often a goroutine, until it ends
+		return cause
 	}
 }
 

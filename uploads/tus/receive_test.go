@@ -1,10 +1,13 @@
 package tus
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +18,40 @@ import (
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// dependants is a context that never ends. It counts the contexts that wait for its end.
+type dependants struct {
+	context.Context
+	count atomic.Int64
+}
+
+func (*dependants) Done() <-chan struct{} { return make(chan struct{}) }
+
+func (*dependants) Value(any) any { return nil }
+
+// AfterFunc is called by package context for a context that is derived from d, and its result
+// when that one has ended.
+func (d *dependants) AfterFunc(func()) (stop func() bool) {
+	d.count.Add(1)
+	return func() bool { return d.count.Add(-1) >= 0 }
+}
+
+// A request whose context does not end with it, as that of fasthttp, leaves no context behind.
+func TestContextsEnd(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{})
+	d := &dependants{Context: context.Background()}
+	id := f.create("10", "")
+	for _, offset := range []int{0, 5, 3} { // the last one is refused
+		r := &Request{Method: "PATCH", ID: id, Length: -1, Body: strings.NewReader("01234"), Header: func(name string) string {
+			return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Offset": strconv.Itoa(offset)}[name]
+		}}
+		resp, err := f.Serve(d, r)
+		if n := d.count.Load(); n != 0 {
+			t.Errorf("offset %d, %d, %v: %d contexts have not ended", offset, resp.Status, err, n)
+		}
+	}
+	f.wantStored("a", "0123401234")
+}
 
 // While a slow body is received, a checkpoint is saved every second.
 func TestCheckpoints(t *testing.T) {

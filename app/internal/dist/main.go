@@ -1,6 +1,7 @@
-// Command dist builds the release files of a commit: an archive for each architecture, the
-// wheel of the Python package, and a file of checksums. An archive contains the static binary, its manual page, shell
-// completions, documents, deployment files and licences. The wheel needs python3. Builds are reproducible: the same
+// Command dist builds the release files of a commit: for each architecture an archive and a
+// software bill of materials, the wheel of the Python package, and a file of checksums. An
+// archive contains the static binary, its manual page, shell completions, documents,
+// deployment files and licences. The wheel needs python3. Builds are reproducible: the same
 // commit and the same version of Go give the same bytes.
 //
 //	go run ./app/internal/dist [FOLDER]
@@ -39,21 +40,30 @@ func run(ctx context.Context, folder string, environ []string, stdout io.Writer)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	var archives []string
+	tools, err := os.MkdirTemp("", "gale-dist-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tools) //nolint:errcheck // a temporary folder
+	tool, err := buildTool(ctx, tools, environ)
+	if err != nil {
+		return err
+	}
+	var files []string
 	var at time.Time
 	for _, arch := range architectures {
-		name, built, err := release(ctx, folder, arch, environ)
+		names, built, err := release(ctx, folder, arch, tool, environ)
 		if err != nil {
 			return fmt.Errorf("linux/%s: %w", arch, err)
 		}
-		archives, at = append(archives, name), built
+		files, at = append(files, names...), built
 	}
 	name, err := wheel(ctx, folder, environ, at)
 	if err != nil {
 		return err
 	}
-	archives = append(archives, name)
-	sums, err := checksums(folder, archives)
+	files = append(files, name)
+	sums, err := checksums(folder, files)
 	if err != nil {
 		return err
 	}
@@ -64,22 +74,31 @@ func run(ctx context.Context, folder string, environ []string, stdout io.Writer)
 	return err
 }
 
-// release builds the archive for one architecture and returns its name, and the time of the
-// commit.
-func release(ctx context.Context, folder, arch string, environ []string) (name string, at time.Time, err error) {
+// release builds the archive and the list of components for one architecture. It returns
+// their names, and the time of the commit.
+func release(ctx context.Context, folder, arch, tool string, environ []string) (names []string, at time.Time, err error) {
 	b, err := compile(ctx, arch, environ)
 	if err != nil {
-		return "", at, err
+		return nil, at, err
+	}
+	components, err := sbom(ctx, tool, b)
+	if err != nil {
+		return nil, at, err
 	}
 	top := fmt.Sprintf("gale-%s-linux-%s", b.version, arch)
 	files, err := contents(ctx, b)
 	if err != nil {
-		return "", at, err
+		return nil, at, err
 	}
 	data, err := archive(top, files, b.time)
 	if err != nil {
-		return "", at, err
+		return nil, at, err
 	}
-	name = top + ".tar.gz"
-	return name, b.time, os.WriteFile(filepath.Join(folder, name), data, 0o644)
+	for suffix, content := range map[string][]byte{".tar.gz": data, ".cdx.json": components} {
+		if err := os.WriteFile(filepath.Join(folder, top+suffix), content, 0o644); err != nil {
+			return nil, at, err
+		}
+		names = append(names, top+suffix)
+	}
+	return names, b.time, nil
 }

@@ -157,7 +157,7 @@ func accessOf(t *testing.T, r server.Route) openapi.Access {
 		return openapi.SameSite
 	case !write:
 		return openapi.Read
-	case !admitted(protocol):
+	case !admitted("Upgrade: websocket", protocol):
 		return openapi.Write
 	}
 	return openapi.Handshake
