@@ -28,9 +28,10 @@ func TestE2EConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	release := filepath.Join(t.TempDir(), "release")
 	for _, s := range []story{
 		{name: "drop"},
-		{name: "faults"},
+		{name: "faults", flags: []string{"-tasks", waiting(t, release)}, args: []string{release}},
 		{name: "restart"},
 		{name: "pages"},
 		{name: "shell", flags: []string{"-tasks", nightly(t)}},
@@ -57,8 +58,19 @@ func TestE2EConsoleImages(t *testing.T) {
 // nightly returns the path of a tasks file with a schedule.
 func nightly(t *testing.T) (path string) {
 	t.Helper()
+	return tasksFile(t, "[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n")
+}
+
+// waiting returns the path of a tasks file with the task wait, which ends when the file release
+// exists.
+func waiting(t *testing.T, release string) (path string) {
+	t.Helper()
+	return tasksFile(t, fmt.Sprintf("[tasks.wait]\nargv = [\"/bin/sh\", \"-c\", 'until [ -e \"$0\" ]; do sleep 0.2; done', %q]\n", release))
+}
+
+func tasksFile(t *testing.T, text string) (path string) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), "tasks.toml")
-	text := "[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +134,7 @@ func (s story) run(t *testing.T, modules, shots string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", append([]string{script, g.URL, g.Admin, fmt.Sprint(g.Cmd.Process.Pid), out}, s.args...)...)
 	cmd.Dir = modules

@@ -131,6 +131,12 @@ async function story(browser) {
   const log = (lines) => call("POST", "/workers/log", [{ lease: leases[0].lease, lines }]);
   await visit(page, "/tasks/followed");
   await page.waitForSelector("#task-state[data-state=running]");
+  for (const progress of [20, 60, 90]) {
+    const [result] = await call("POST", "/workers/progress", [{ lease: leases[0].lease, progress, note: `${progress} of 100` }]);
+    check(result.code === 200, JSON.stringify(result));
+    await page.locator("#task .note", { hasText: `${progress} of 100` }).waitFor();
+    check((await page.evaluate(() => document.querySelector("#task progress").value)) === progress, "the bar is at the progress");
+  }
   await log(Array.from({ length: 80 }, (_, i) => `line ${i}`));
   const text = page.locator("#log");
   await text.getByText("line 79").waitFor();
