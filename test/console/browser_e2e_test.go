@@ -35,7 +35,7 @@ func TestE2EConsole(t *testing.T) {
 		{name: "restart"},
 		{name: "pages"},
 		{name: "shell", flags: []string{"-tasks", nightly(t)}},
-		{name: "tasks", prepare: manyTasks, args: []string{fmt.Sprint(groups * jobs.MaxMembers)}},
+		{name: "tasks", prepare: manyTasks, flags: []string{"-trace-link", "https://viewer.example/trace/{id}"}, args: []string{fmt.Sprint(groups * jobs.MaxMembers)}},
 		{name: "hostile"},
 		{name: "token", flags: []string{"-token", token}, args: []string{token, speech}},
 	} {
@@ -88,7 +88,7 @@ func manyTasks(t *testing.T, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // every task is on the disk
+	defer s.Close() // every task is on the disk
 	for n := range groups {
 		g := jobs.NewGroup{ID: fmt.Sprint("letters-", n)}
 		for i := range jobs.MaxMembers {

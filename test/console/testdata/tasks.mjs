@@ -165,6 +165,8 @@ async function story(browser) {
   check((await page.locator(".timeline li").allTextContents()).some((t) => t.includes("attempt 1 failed") && t.includes(`421 ${markup}`)), "the timeline has the failure");
   check(JSON.parse(await page.locator("#task pre[aria-label=Arguments]").textContent())[0] === markup, "the arguments are shown as they are");
   check(JSON.parse(await page.locator("#task pre[aria-label=Result]").textContent()).note === markup, "the result is shown as it is");
+  const trace = page.locator("#task a", { hasText: "4bf92f3577b34da6a3ce929d0e0e4736" });
+  check((await trace.getAttribute("href")) === "https://viewer.example/trace/4bf92f3577b34da6a3ce929d0e0e4736", "the trace id is a link to the viewer");
   await page.getByRole("button", { name: "Copy the trace id" }).click();
   await until("the trace id is copied", async () => (await page.evaluate(() => navigator.clipboard.readText())) === "4bf92f3577b34da6a3ce929d0e0e4736");
 
