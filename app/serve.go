@@ -197,7 +197,7 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 // newConsole returns the console, which reads the master's status from the admin
 // endpoint. If description is true, it links the OpenAPI document.
 func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
-	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
+	o := console.Options{Login: c.Token != "", Description: description, TraceLink: c.TraceLink, Logger: log}
 	if c.Admin != "" {
 		client := adminClient(c.Admin) // keeps its connection while pages are open
 		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 	"github.com/galeserver/gale/test/harness"
 )
 
@@ -26,15 +28,16 @@ func TestE2EConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	release := filepath.Join(t.TempDir(), "release")
 	for _, s := range []story{
-		{"drop", nil, nil},
-		{"faults", nil, nil},
-		{"restart", nil, nil},
-		{"pages", nil, nil},
-		{"shell", []string{"-tasks", nightly(t)}, nil},
-		{"tasks", nil, nil},
-		{"hostile", nil, nil},
-		{"token", []string{"-token", token}, []string{token, speech}},
+		{name: "drop"},
+		{name: "faults", flags: []string{"-tasks", waiting(t, release)}, args: []string{release}},
+		{name: "restart"},
+		{name: "pages"},
+		{name: "shell", flags: []string{"-tasks", nightly(t)}},
+		{name: "tasks", prepare: manyTasks, flags: []string{"-trace-link", "https://viewer.example/trace/{id}"}, args: []string{fmt.Sprint(groups * jobs.MaxMembers)}},
+		{name: "hostile"},
+		{name: "token", flags: []string{"-token", token}, args: []string{token, speech}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -49,25 +52,67 @@ func TestE2EConsoleImages(t *testing.T) {
 	if os.Getenv("CONSOLE_SHOTS") == "" {
 		t.Skip("CONSOLE_SHOTS does not name a folder for the pictures of the documentation")
 	}
-	story{"images", []string{"-tasks", nightly(t)}, nil}.run(t, harness.InstallNPM(t, harness.ConsoleClients...), consoleShots(t))
+	story{name: "images", flags: []string{"-tasks", nightly(t)}}.run(t, harness.InstallNPM(t, harness.ConsoleClients...), consoleShots(t))
 }
 
 // nightly returns the path of a tasks file with a schedule.
 func nightly(t *testing.T) (path string) {
 	t.Helper()
+	return tasksFile(t, "[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n")
+}
+
+// waiting returns the path of a tasks file with the task wait, which ends when the file release
+// exists.
+func waiting(t *testing.T, release string) (path string) {
+	t.Helper()
+	return tasksFile(t, fmt.Sprintf("[tasks.wait]\nargv = [\"/bin/sh\", \"-c\", 'until [ -e \"$0\" ]; do sleep 0.2; done', %q]\n", release))
+}
+
+func tasksFile(t *testing.T, text string) (path string) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), "tasks.toml")
-	text := "[tasks.nightly]\nargv = [\"/bin/echo\", \"report\"]\nschedule = \"30 2 * * *\"\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
+// groups is the number of groups that manyTasks enqueues.
+const groups = 100
+
+// manyTasks enqueues groups of queued tasks in the task store of a server that has not started.
+// One of the tasks has the word Zanzibar in its arguments.
+func manyTasks(t *testing.T, data string) {
+	t.Helper()
+	s, err := sqlite.Open(filepath.Join(data, "jobs.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() // every task is on the disk
+	for n := range groups {
+		g := jobs.NewGroup{ID: fmt.Sprint("letters-", n)}
+		for i := range jobs.MaxMembers {
+			to := "Zurich"
+			if n == 3 && i == 7 {
+				to = "Zanzibar"
+			}
+			k := n*jobs.MaxMembers + i
+			g.Members = append(g.Members, jobs.NewTask{
+				ID: fmt.Sprint("letter-", k), Name: "mail", Queue: "hay", Args: fmt.Appendf(nil, `["letter %d to %s"]`, k, to),
+			})
+		}
+		if _, err := s.EnqueueGroup(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // story is a script in testdata.
 type story struct {
-	name  string
-	flags []string // further flags of the server
-	args  []string // further arguments of the script
+	name    string
+	prepare func(t *testing.T, data string) // fills the folder -data before the server starts
+	flags   []string                        // further flags of the server
+	args    []string                        // further arguments of the script
 }
 
 // run starts a server and runs the script.
@@ -75,13 +120,21 @@ func (s story) run(t *testing.T, modules, shots string) {
 	t.Helper()
 	// The console connects to the address in -admin, so the port cannot be chosen by the
 	// server.
-	g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, s.flags...)...)
+	dir := t.TempDir()
+	if s.prepare != nil {
+		data := filepath.Join(dir, "data")
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s.prepare(t, data)
+	}
+	g := harness.Start(t, dir, append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, s.flags...)...)
 	out := t.TempDir()
 	script, err := filepath.Abs(filepath.Join("test/console/testdata", s.name+".mjs"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", append([]string{script, g.URL, g.Admin, fmt.Sprint(g.Cmd.Process.Pid), out}, s.args...)...)
 	cmd.Dir = modules

@@ -77,6 +77,7 @@ type Config struct {
 	SlowRequest   time.Duration  // duration after which a request is logged as slow; 0 is off
 	Trace         string         // OpenTelemetry Collector for spans, for otlp.Parse; empty is off
 	TraceSample   float64        // part of the traces that are sampled, 0 to 1
+	TraceLink     string         // URL of a trace in a trace viewer, with {id} for the trace id, or empty
 	Compress      bool           // compress responses
 	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP

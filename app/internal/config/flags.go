@@ -81,7 +81,7 @@ func defineSubset(p *Program, command Command, c *Config, names ...string) *flag
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
 	s := f.set
-	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "files", "broker", "config", "upload-hook", "quarantine", "trace"}
+	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "files", "broker", "config", "upload-hook", "quarantine", "trace", "trace-link"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 is a free port")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots, or of worker slots for server worker; 0 is one per CPU")
@@ -116,6 +116,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.DurationVar(&c.SlowRequest, "slow-request", 0, "`duration` after which a request is logged as slow, with the time of each phase; 0 is off")
 	s.StringVar(&c.Trace, "trace", "", "`address` of an OpenTelemetry Collector that gets the spans of requests and tasks, by OTLP over HTTP:\notlp://HOST:4318, or otlps:// for HTTPS, with an optional path (default none)")
 	s.Float64Var(&c.TraceSample, "trace-sample", 1, "`part` of the traces to send, from 0 to 1; those with an error are always sent")
+	s.StringVar(&c.TraceLink, "trace-link", "", "`URL` of a trace in a trace viewer, with {id} for the trace id, such as https://jaeger.example/trace/{id};\nthe console links the traces of tasks to it (default none)")
 	s.BoolVar(&c.Compress, "compress", false, "compress responses with zstd, br or gzip for clients that accept it; see also -compress-level")
 	s.IntVar(&c.CompressLevel, "compress-level", 4, "`level` of -compress: from 1, which needs the least CPU time, to 9, which makes the smallest responses")
 	s.BoolVar(&c.WSCompress, "ws-compress", false, "compress WebSocket messages (permessage-deflate) for clients that offer it")

@@ -23,9 +23,28 @@ func TestTrace(t *testing.T) {
 		"-trace otlp://a -trace-sample NaN":  "-trace-sample: NaN is not between 0 and 1",
 		"-trace otlp://a -trace-sample 10%":  "-trace-sample",
 		"-trace-sample 0.5":                  "-trace-sample: needs -trace",
+
+		"-trace-link=":                                "-trace-link: is empty",
+		"-trace-link javascript:alert({id})":          "-trace-link: is not a URL that begins with http:// or https://",
+		"-trace-link jaeger/trace/{id}":               "-trace-link: is not a URL that begins with http:// or https://",
+		"-trace-link https:///trace/{id}":             "-trace-link: is not a URL that begins with http:// or https://",
+		"-trace-link https://jaeger/%zz/{id}":         "-trace-link: is not a URL that begins with http:// or https://",
+		"-trace-link https://u:s3cret@jaeger/{id}":    "-trace-link: must not contain a user or a password",
+		"-trace-link https://u:s3cret@jae%zzger/{id}": "-trace-link: is not a URL that begins with http:// or https://",
+		"-trace-link https://jaeger/trace":            `-trace-link: "https://jaeger/trace" does not contain {id} exactly once`,
+		"-trace-link https://jaeger/{id}/{id}":        `-trace-link: "https://jaeger/{id}/{id}" does not contain {id} exactly once`,
 	} {
 		if _, err := Load(Serve, program, strings.Fields(args), nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+}
+
+func TestTraceLink(t *testing.T) {
+	t.Parallel()
+	for _, link := range []string{"https://jaeger.example/trace/{id}", "http://10.0.0.7:3000/explore?trace={id}&org=1", "https://viewer.example/#/traces/{id}"} {
+		if c, err := Load(Serve, program, []string{"-trace-link", link}, nil); err != nil || c.TraceLink != link {
+			t.Errorf("%s: %q, %v", link, c.TraceLink, err)
 		}
 	}
 }

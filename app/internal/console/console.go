@@ -48,6 +48,9 @@ type Options struct {
 	Login bool
 	// Description is true if the server has an OpenAPI description, which the page links.
 	Description bool
+	// TraceLink is the URL of a trace, with {id} for the trace id. Empty if the page shows only
+	// the id.
+	TraceLink string
 	// Interval is the interval at which the state is read. Default: DefaultInterval.
 	Interval time.Duration
 	// Logger logs opened and closed pages at level debug. Default: none.

@@ -23,8 +23,10 @@ type processesFrame struct {
 	At    int64 `json:"at"`
 	Login bool  `json:"login"`
 	// Description is true if the page links the OpenAPI description of the server.
-	Description bool   `json:"description"`
-	Problem     string `json:"problem,omitempty"`
+	Description bool `json:"description"`
+	// TraceLink is the URL of a trace, with {id} for the trace id.
+	TraceLink string `json:"trace_link,omitempty"`
+	Problem   string `json:"problem,omitempty"`
 	// Status is the body of /status.
 	Status json.RawMessage `json:"status,omitempty"`
 	// Bounds are the upper bounds of the buckets of durations, in seconds.
@@ -57,7 +59,7 @@ var plottedPage = "/metrics?" + url.Values{"name[]": {
 }}.Encode()
 
 func (c *Console) processes(ctx context.Context) processesFrame {
-	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Description: c.opts.Description, Bounds: []float64{}, Figures: map[string]*figures{}}
+	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Description: c.opts.Description, TraceLink: c.opts.TraceLink, Bounds: []float64{}, Figures: map[string]*figures{}}
 	if c.opts.GetAdmin == nil {
 		f.Problem = "the admin endpoint is off; set -admin to see processes and plots"
 		return f

@@ -20,7 +20,7 @@ await browse(async (browser) => {
   await fetch(`${url}/tasks`, { method: "POST", body: JSON.stringify({ task: "long_running_task", args: [markup], id: "hostile" }) });
   await visit(page, "/tasks");
   await page.click('#task-rows tr[data-task="hostile"] a');
-  await page.waitForSelector('#task-state[data-state="success"]', { timeout: 30000 });
+  await page.waitForSelector('#task-state[data-state="success"]');
   const result = page.locator("#task pre[aria-label=Result]");
   check(JSON.parse(await result.textContent()) === `Processed ${markup}`, "the result is shown as it is");
   check((await page.locator("#task img, #uploads img, main script").count()) === 0, "no markup came of it");

@@ -32,12 +32,12 @@ await browse(async (browser) => {
   await until("the charts are full", () => page.evaluate(() => {
     const points = document.querySelector(".charts path.series-0")?.getAttribute("d").match(/[ML]/g)?.length ?? 0;
     return points > 55;
-  }), 180000);
+  }));
   await shot(page, "console.png");
   await visit(page, "/files");
   await drop(page, "swell.wav", wav(6e6));
-  await page.locator("#uploads .link, #uploads a").click({ timeout: 60000 });
-  await page.waitForSelector('#task-state[data-state="success"]', { timeout: 60000 });
+  await page.locator("#uploads .link, #uploads a").click();
+  await page.waitForSelector('#task-state[data-state="success"]');
   await until("the waveform is shown", () => page.evaluate(() => document.querySelector("#artifacts img")?.naturalWidth));
   await page.setViewportSize({ width: 1000, height: 1050 });
   await shot(page, "task.png");

@@ -10,13 +10,17 @@ const { chromium } = require("playwright-core");
 
 export const [url, admin, master, out] = process.argv.slice(2);
 
+// patience is how long a story waits for what must happen, in milliseconds: it is not a limit
+// on the speed of the server.
+const patience = 120000;
+
 export function check(ok, what) {
   if (!ok) throw new Error(what);
 }
 
 // until polls until probe returns something, and returns that.
-export async function until(what, probe, limit = 60000) {
-  for (const end = Date.now() + limit; ; ) {
+export async function until(what, probe) {
+  for (const end = Date.now() + patience; ; ) {
     const got = await probe();
     if (got) return got;
     check(Date.now() < end, `timed out: ${what}`);
@@ -40,6 +44,7 @@ export async function browse(story) {
 // open opens the console; what the page complains about fails the test at the end.
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(patience);
   const page = await context.newPage();
   page.faults = [];
   page.on("pageerror", (err) => page.faults.push(`error: ${err.message}`));
@@ -51,7 +56,7 @@ export async function open(browser, options = {}) {
   return page;
 }
 
-export const live = (page) => page.waitForSelector('#live[data-state="live"]', { timeout: 30000 });
+export const live = (page) => page.waitForSelector('#live[data-state="live"]');
 
 // visit opens a page of the console by its navigation, or by its address.
 export async function visit(page, path) {
@@ -87,6 +92,28 @@ export async function drop(page, name, bytes) {
   await page.dispatchEvent("#drop", "dragover", { dataTransfer: data });
   await page.dispatchEvent("#drop", "drop", { dataTransfer: data });
 }
+
+// slowUploads limits the rate of uploads of a page to rate bytes a second, as soon as the server
+// has the first from bytes of a file. What the story does then has time, on a slow machine too.
+// It returns a function that changes the rate, and removes the limit without an argument.
+export async function slowUploads(page, from, rate) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  const limit = (to = -1) => session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: to });
+  const isUpload = (address) => address.pathname.startsWith("/tus/");
+  await page.route(isUpload, async (route) => {
+    const request = route.request();
+    if (request.method() === "PATCH" && Number(request.headers()["upload-offset"]) >= from) await limit(rate);
+    await route.continue();
+  });
+  return async (to) => {
+    await page.unroute(isUpload);
+    await limit(to);
+  };
+}
+
+// sent returns the number of bytes of the newest upload that the page shows.
+export const sent = (page) => page.evaluate(() => document.querySelector("#uploads progress").value);
 
 export const shot = (page, name, options = {}) => page.screenshot({ path: path.join(out, name), ...options });
 

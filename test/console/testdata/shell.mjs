@@ -26,7 +26,7 @@ await browse(async (browser) => {
   await page.click('tr[data-queue="default"] button');
   await page.waitForSelector('tr[data-queue="default"] .state[data-state="paused"]');
   check((await getJSON(`${url}/queues`)).find((q) => q.queue === "default").paused, "the server has paused the queue");
-  check(/queue default paused/.test(await page.textContent("#notice")), "the page reports the change");
+  await page.locator("#notice-text", { hasText: "queue default paused" }).waitFor();
   await enqueue({ task: "long_running_task", args: ["held"], id: "held" });
   await until("the task waits", async () => (await page.textContent('tr[data-queue="default"] td:nth-of-type(3)')) === "1");
   // After three more rounds of the worker and of the page, the task still waits.
@@ -86,9 +86,11 @@ await browse(async (browser) => {
   await page.keyboard.press("?");
   await page.waitForSelector("#keys[open]");
   await page.keyboard.press("Escape");
-  await page.keyboard.press("g");
-  await page.keyboard.press("w");
-  await page.getByRole("heading", { level: 1, name: "Workers and processes" }).waitFor();
+  await until("g w opens the page of workers", async () => { // the second key must follow within 1.5 s
+    await page.keyboard.press("g");
+    await page.keyboard.press("w");
+    return (await page.getByRole("heading", { level: 1, name: "Workers and processes" }).count()) === 1;
+  });
   await until("the slots are shown", async () => (await page.locator("#slot-rows tr").count()) >= 4);
   await page.keyboard.press("g");
   await page.keyboard.press("o");

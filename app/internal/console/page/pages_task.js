@@ -50,7 +50,11 @@ class TaskPage {
         el("section", {}, el("h2", {}, "Timeline"), this.events)),
       el("section", {}, el("h2", {}, "Arguments and result"), ...texts), this.flow, this.artifacts.node, this.log.node);
     root.append(el("p", { className: "back" }, el("a", { href: app.link("/tasks") }, "All tasks")), this.problem, this.body);
-    this.unsubscribe = app.live.on("tasks", (frame) => this.#frame(frame));
+    const subscriptions = [
+      app.live.on("processes", (frame) => (this.traceLink = frame.trace_link)),
+      app.live.on("tasks", (frame) => this.#frame(frame)),
+    ];
+    this.unsubscribe = () => subscriptions.forEach((end) => end());
     this.#load();
   }
 
@@ -136,16 +140,19 @@ class TaskPage {
       ...(workflow && { Workflow: el("a", { href: this.app.link(`/workflows/${encodeURIComponent(workflow)}`) }, workflow) }),
       ...(trace && { Trace: this.#trace(trace) }),
     };
-    const now = JSON.stringify([facts, workflow, trace]);
+    const now = JSON.stringify([facts, workflow, trace, this.traceLink]);
     if (now === this.facts.dataset.now) return; // the text may be selected
     this.facts.dataset.now = now;
     this.facts.replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, typeof value === "number" ? String(value) : value)]));
   }
 
-  // trace shows a trace id and a button that copies it.
+  // trace shows a trace id, as a link to the trace viewer if there is one, and a button that
+  // copies the id.
   #trace(id) {
     const copy = () => this.app.attempt(() => navigator.clipboard.writeText(id), "trace id copied");
-    return el("span", {}, el("code", {}, id), " ", el("button", { type: "button", className: "plain-button", "aria-label": "Copy the trace id", onclick: copy }, "Copy"));
+    const text = el("code", {}, id);
+    const link = this.traceLink && el("a", { href: this.traceLink.replace("{id}", () => encodeURIComponent(id)), target: "_blank", rel: "noreferrer" }, text);
+    return el("span", {}, link || text, " ", el("button", { type: "button", className: "plain-button", "aria-label": "Copy the trace id", onclick: copy }, "Copy"));
   }
 }
 

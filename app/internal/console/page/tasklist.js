@@ -9,18 +9,26 @@ import { slot, time, took } from "./format.js";
 const refreshEvery = 2000;
 // maxReload is the number of tasks up to which all pages are fetched again after a change.
 const maxReload = 500;
+// maxOlder is the number of tasks that stay in the list while new ones push them down.
+const maxOlder = 1000;
 
-// rest returns the path of the next page. The path in the link begins with the prefix of the
-// server, which api.js adds too.
-const rest = (next) => next && `/tasks?${next.split("?")[1]}`;
+// frameSize is the number of tasks that the WebSocket delivers.
+const frameSize = 50;
+
+// rest returns the path of the next page, or null. The path in the link begins with the prefix
+// of the server, which api.js adds too.
+const rest = (next) => (next ? `/tasks?${next.split("?")[1]}` : null);
 
 export class TaskList {
   #filter = {};
   #version = 0; // of the filter; responses to earlier ones are dropped
-  #newest = [];
+  #newest = []; // at most frameSize tasks, which the next frame replaces
   #older = [];
-  #next = null;
+  #next; // path of the page after the last older task; null after the last page, undefined before the first
   #more = false; // the WebSocket has said that there are older tasks
+  #frames = 0; // number of frames received
+  #opened = false; // the user has asked for older tasks
+  #rounding = 0; // distance of the rows from their place, because browsers scroll by whole pixels
   #loaded = false;
   #busy = false;
   #fetched = 0;
@@ -47,10 +55,10 @@ export class TaskList {
     this.#filter = filter;
     this.#older = [];
     this.#newest = [];
-    this.#next = null;
-    this.#more = this.#loaded = this.#busy = false;
+    this.#next = undefined;
+    this.#more = this.#loaded = this.#busy = this.#opened = false;
     this.#pause = refreshEvery;
-    this.#load(50);
+    this.#load(frameSize);
   }
 
   // changed is called when the user has changed tasks. A search begins anew.
@@ -61,12 +69,13 @@ export class TaskList {
   // reload fetches all shown tasks again, up to a limit.
   #reload() {
     const shown = this.#newest.length + this.#older.length;
-    return this.#load(Math.min(Math.max(shown, 50), maxReload));
+    return this.#load(Math.min(Math.max(shown, frameSize), maxReload));
   }
 
   // more loads the next page.
   async more() {
-    if (!this.#older.length) await this.#load(50); // the next page begins where this one ends
+    this.#opened = true;
+    if (this.#next === undefined) await this.#reload(); // the next page begins where this one ends
     if (this.#next) await this.#search();
   }
 
@@ -79,12 +88,13 @@ export class TaskList {
     this.on.problem(frame.problem ?? "");
     if (frame.problem) return;
     const known = new Set(frame.tasks.map((t) => t.id));
-    // Tasks that newer ones have pushed out of the frame stay while they are selected, or
-    // while the user looks at older tasks.
-    const pushed = this.#newest.filter((t) => !known.has(t.id) && (this.#older.length || this.selection.has(t.id)));
-    const gone = new Set(pushed.map((t) => t.id));
-    this.#older = [...pushed, ...this.#older.filter((t) => !known.has(t.id) && !gone.has(t.id))];
+    // Tasks that newer ones have pushed out of the frame stay while they are selected, or after
+    // the user has asked for older tasks.
+    this.#older = [...this.#newest, ...this.#older].filter((t) => !known.has(t.id) && (this.#opened || this.selection.has(t.id)));
+    if (!this.#opened || this.#older.length > maxOlder) this.#next = undefined; // the last tasks leave the list
+    this.#older.splice(maxOlder);
     this.#newest = frame.tasks;
+    this.#frames++;
     this.#more = frame.more;
     this.#loaded = true;
     this.#draw();
@@ -93,6 +103,8 @@ export class TaskList {
   // load fetches the newest tasks.
   async #load(limit) {
     const version = this.#version;
+    const frames = this.#frames;
+    const partial = this.#newest.length + this.#older.length > limit; // tasks after the limit leave the list
     const began = Date.now();
     this.#fetched = began;
     const page = await this.#get(`/tasks?${new URLSearchParams({ ...this.#filter, limit })}`);
@@ -102,13 +114,24 @@ export class TaskList {
       return;
     }
     this.#pause = Math.max(refreshEvery, 10 * (Date.now() - began));
-    this.#newest = page.tasks;
-    // Older pages stay as they are, unless this one has replaced them. A page may be short
-    // although another one follows.
-    if (!this.#older.length || !page.next || (limit > 50 && page.tasks.length >= limit)) {
-      this.#older = [];
-      this.#next = rest(page.next);
+    const newer = frames !== this.#frames; // a frame that arrived after the request is newer than the response
+    if (newer && !this.#opened) return;
+    const shown = [...this.#newest, ...this.#older];
+    let tasks = page.tasks;
+    if (!this.#older.length || !page.next || tasks.length >= (partial ? limit : shown.length)) this.#next = rest(page.next);
+    else {
+      // Tasks after the end of this page stay as they are. A page may be short although another
+      // one follows.
+      const known = new Set(tasks.map((t) => t.id));
+      const end = shown.findLastIndex((t) => known.has(t.id));
+      tasks = [...tasks, ...shown.slice(end + 1)];
     }
+    if (newer) {
+      const known = new Set(this.#newest.map((t) => t.id));
+      tasks = [...this.#newest, ...tasks.filter((t) => !known.has(t.id))];
+    }
+    this.#newest = tasks.slice(0, frameSize);
+    this.#older = tasks.slice(frameSize);
     this.#loaded = true;
     this.#draw();
     // The server looks for a second. The search goes on in older tasks until one matches.
@@ -152,7 +175,7 @@ export class TaskList {
     const due = !this.#busy && Date.now() - this.#fetched >= this.#pause;
     const few = this.#newest.length + this.#older.length <= maxReload;
     if (due && few && (this.filtered || this.#older.some((t) => !t.finished))) this.#reload();
-    else if (this.#newest.some((t) => t.state === "running")) this.#draw();
+    else if ([...this.#newest, ...this.#older].some((t) => t.state === "running")) this.#draw();
   }
 
   #draw() {
@@ -161,17 +184,21 @@ export class TaskList {
     const all = [...this.#newest, ...this.#older].filter((t) => !known.has(t.id) && known.add(t.id));
     this.#keepPlace(() => this.rows.update(all));
     this.selection.shown(all.map((t) => t.id), this.filtered);
-    this.on.drawn({ shown: all.length, more: Boolean(this.#next) || (!this.filtered && !this.#older.length && this.#more), busy: this.#busy });
+    this.on.drawn({ shown: all.length, more: Boolean(this.#next) || (this.#next === undefined && this.#more), busy: this.#busy });
   }
 
-  // keepPlace scrolls so that the first visible row stays where it is while rows are added.
-  // Browsers do not do this inside a box that scrolls sideways.
+  // keepPlace scrolls so that the first visible row that remains stays where it is while rows
+  // are added and removed. Browsers do not do this inside a box that scrolls sideways.
   #keepPlace(update) {
     const top = (row) => row.getBoundingClientRect().top;
-    const first = scrollY > 0 && [...this.rows.body.children].find((row) => top(row) > 0);
-    const before = first ? top(first) : 0;
+    const visible = scrollY > 0 ? [...this.rows.body.children].map((row) => [row, top(row)]).filter(([, y]) => y > 0) : [];
     update();
-    if (first?.isConnected && top(first) !== before) scrollBy({ top: top(first) - before, behavior: "instant" });
+    const [row, before] = visible.find(([one]) => one.isConnected) ?? [];
+    if (!row || top(row) === before) return;
+    const place = before - this.#rounding;
+    scrollBy({ top: top(row) - place, behavior: "instant" });
+    const off = top(row) - place;
+    this.#rounding = Math.abs(off) < 1 ? off : 0;
   }
 
   #row() {
