@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/galeserver/gale/bench/figure"
@@ -86,11 +87,12 @@ func (b *bench) compare(ctx context.Context, all []*candidate, c comparison) err
 	fmt.Printf("%-55s %12s %16s %8s\n", c.title, "requests/s", "CPU per request", "ratio")
 	for _, one := range all {
 		rate, cost := median(one.rate), median(one.cost)
-		fmt.Printf("%-55s %12.0f %16v %8.2f\n", one.Name, rate, cost.Round(10*time.Nanosecond), float64(cost)/base)
+		fmt.Printf("%-55s %12.0f %16v %8.2f   %v to %v\n", one.Name, rate, cost.Round(10*time.Nanosecond), float64(cost)/base,
+			slices.Min(one.cost).Round(10*time.Nanosecond), slices.Max(one.cost).Round(10*time.Nanosecond))
 		if c.rates {
-			f.Add(one.Name, 0, rate)
+			f.AddRounds(one.Name, 0, one.rate)
 		} else {
-			f.Add(one.Name, 0, micro(cost))
+			f.AddRounds(one.Name, 0, figure.Micros(one.cost))
 		}
 	}
 	return b.out.Write(f, c.name)
@@ -171,9 +173,7 @@ func (b *bench) addLine(f *figure.Figure, all []*candidate, x int, what string) 
 	for _, c := range all {
 		cost := median(c.cost)
 		fmt.Printf("  %s %v (%.2f)", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(median(all[0].cost)))
-		f.Add(c.Name, float64(x), micro(cost))
+		f.AddRounds(c.Name, float64(x), figure.Micros(c.cost))
 	}
 	fmt.Fprintln(os.Stdout)
 }
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -4,7 +4,7 @@
 // them. They run on one core and wrk on another, except in the comparison by the number of
 // processes, in which all use all cores.
 //
-//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER [-any-load]]
+//	go run ./bench/cost [-rounds 5] [-time 2s] [-connections 64] [-out FOLDER [-any-load]]
 //
 // Absolute times on a shared machine vary. Compare the last column, the ratio of CPU
 // time per request to fasthttp's prefork.
@@ -21,7 +21,7 @@ import (
 
 func main() {
 	b := bench{}
-	flag.IntVar(&b.rounds, "rounds", 3, "`number` of turns of each server")
+	flag.IntVar(&b.rounds, "rounds", 5, "`number` of turns of each server")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn, in whole seconds")
 	connections := flag.Int("connections", 64, "`number` of connections of wrk for GET /")
 	b.out.Flags(flag.CommandLine)

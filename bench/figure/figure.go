@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,21 +33,40 @@ type Series struct {
 	Points []Point `json:"points"`
 }
 
-// Point is a value. X of a bar is 0.
+// Point is a value. X of a bar is 0. Low and High are the lowest and the highest value of several
+// rounds, of which Y is the median; they are 0 if they are not known.
 type Point struct {
-	X float64 `json:"x"`
-	Y float64 `json:"y"`
+	X    float64 `json:"x"`
+	Y    float64 `json:"y"`
+	Low  float64 `json:"low,omitempty"`
+	High float64 `json:"high,omitempty"`
 }
 
 // Add adds a value to a series, and the series if the figure does not have it yet.
-func (f *Figure) Add(series string, x, y float64) {
+func (f *Figure) Add(series string, x, y float64) { f.add(series, Point{X: x, Y: y}) }
+
+// AddRounds adds the median of the values of several rounds, with the lowest and the highest one.
+func (f *Figure) AddRounds(series string, x float64, rounds []float64) {
+	rounds = slices.Sorted(slices.Values(rounds))
+	f.add(series, Point{x, rounds[len(rounds)/2], rounds[0], rounds[len(rounds)-1]})
+}
+
+// Micros returns durations in microseconds.
+func Micros(all []time.Duration) (values []float64) {
+	for _, d := range all {
+		values = append(values, float64(d)/float64(time.Microsecond))
+	}
+	return values
+}
+
+func (f *Figure) add(series string, p Point) {
 	for i := range f.Series {
 		if f.Series[i].Name == series {
-			f.Series[i].Points = append(f.Series[i].Points, Point{x, y})
+			f.Series[i].Points = append(f.Series[i].Points, p)
 			return
 		}
 	}
-	f.Series = append(f.Series, Series{series, []Point{{x, y}}})
+	f.Series = append(f.Series, Series{series, []Point{p}})
 }
 
 // machine describes the machine in one line: CPUs, kernel and Go version.

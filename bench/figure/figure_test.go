@@ -21,7 +21,7 @@ func TestWrite(t *testing.T) {
 	f.X, f.Y = "connections", "µs"
 	f.Add("gale", 1, 2)
 	f.Add("tornado", 1, 20)
-	f.Add("gale", 10, 3)
+	f.AddRounds("gale", 10, []float64{4, 2, 3})
 	if err := out.Write(f, "some"); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestWrite(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Series) != 2 || len(got.Series[0].Points) != 2 || got.Series[0].Points[1] != (Point{10, 3}) || !got.Taken.Equal(f.Taken) {
+	if len(got.Series) != 2 || len(got.Series[0].Points) != 2 || got.Series[0].Points[1] != (Point{10, 3, 2, 4}) || !got.Taken.Equal(f.Taken) {
 		t.Errorf("%s", text)
 	}
 	if !strings.Contains(got.Machine, "Linux ") || !strings.Contains(got.Machine, runtime.Version()) || got.Load != out.Load {

@@ -29,8 +29,12 @@ type figure struct {
 
 type series struct {
 	Name   string
-	Points []struct{ X, Y float64 }
+	Points []point
 }
+
+// point is a value, with the lowest and the highest one of several rounds, which are 0 if they
+// are not known.
+type point struct{ X, Y, Low, High float64 }
 
 func main() {
 	err := errors.New("usage: plots FOLDER")

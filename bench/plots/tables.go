@@ -51,8 +51,8 @@ func (f figure) table(b *strings.Builder) {
 		fmt.Fprintf(b, "| %s |", s.Name)
 		for _, x := range at {
 			cell := ""
-			if i := slices.IndexFunc(s.Points, func(p struct{ X, Y float64 }) bool { return p.X == x }); i >= 0 {
-				cell = short(s.Points[i].Y)
+			if i := slices.IndexFunc(s.Points, func(p point) bool { return p.X == x }); i >= 0 {
+				cell = s.Points[i].cell()
 			}
 			fmt.Fprintf(b, " %s |", cell)
 		}
@@ -61,4 +61,12 @@ func (f figure) table(b *strings.Builder) {
 		}
 		b.WriteByte('\n')
 	}
+}
+
+// cell returns the value as text, with the spread if it is known.
+func (p point) cell() string {
+	if p.High == 0 {
+		return short(p.Y)
+	}
+	return fmt.Sprintf("%s (%s to %s)", short(p.Y), short(p.Low), short(p.High))
 }

@@ -32,7 +32,7 @@ type bench struct {
 
 func main() {
 	b := bench{}
-	flag.IntVar(&b.rounds, "rounds", 3, "`number` of turns of each server")
+	flag.IntVar(&b.rounds, "rounds", 5, "`number` of turns of each server")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn")
 	b.out.Flags(flag.CommandLine)
 	addr := flag.String("peer", "", "run as the peer on fasthttp at this `address`")
@@ -87,12 +87,12 @@ func (b *bench) echo(ctx context.Context, all []*candidate) error {
 	fmt.Printf("%-28s %16s %8s\n", "echo", "CPU per message", "ratio")
 	var base time.Duration
 	for i, c := range all {
-		cost := c.median()
+		rounds, cost := c.take()
 		if i == 0 {
 			base = cost
 		}
 		fmt.Printf("%-28s %16v %8.2f\n", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
-		f.Add(c.Name, 0, micro(cost))
+		f.AddRounds(c.Name, 0, figure.Micros(rounds))
 	}
 	return b.out.Write(f, "echo")
 }
@@ -107,12 +107,12 @@ func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
 		fmt.Printf("broadcast to %4d:", n)
 		var base time.Duration
 		for i, c := range all {
-			cost := c.median()
+			rounds, cost := c.take()
 			if i == 0 {
 				base = cost
 			}
 			fmt.Printf("  %s %v (%.2f)", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
-			f.Add(c.Name, float64(n), micro(cost))
+			f.AddRounds(c.Name, float64(n), figure.Micros(rounds))
 		}
 		fmt.Println()
 	}
@@ -135,5 +135,3 @@ func (b *bench) turns(ctx context.Context, all []*candidate, path string, n int,
 	}
 	return nil
 }
-
-func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

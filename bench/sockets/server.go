@@ -39,10 +39,9 @@ func (c *candidate) measure(work func() (int, error)) error {
 	return err
 }
 
-// median returns the median cost and drops the measurements.
-func (c *candidate) median() time.Duration {
+// take returns and drops the measurements, sorted, and their median.
+func (c *candidate) take() (rounds []time.Duration, median time.Duration) {
 	slices.Sort(c.cost)
-	m := c.cost[len(c.cost)/2]
-	c.cost = nil
-	return m
+	rounds, c.cost = c.cost, nil
+	return rounds, rounds[len(rounds)/2]
 }
