@@ -30,13 +30,10 @@ var attacks = []struct {
 	name   string
 	attack func(t *testing.T, g *harness.Server, p *prober)
 }{
-	{"slow heads", slowHeads},
-	{"slow bodies", slowBodies},
-	{"slow readers", slowReaders},
+	{"slow clients", slowClients},
 	{"WebSocket frames", socketFrames},
 	{"compression bombs", compressionBombs},
 	{"many keys", manyKeys},
-	{"idle connections", idleConnections},
 	{"tasks", manyTasks},
 }
 
@@ -131,67 +128,73 @@ func awaitStatus(t *testing.T, all []net.Conn, status string) {
 	}
 }
 
-// slowHeads sends heads a byte at a time, without an end. Each gets a 408 response.
-func slowHeads(t *testing.T, g *harness.Server, p *prober) {
-	done := make(chan struct{})
-	var all []net.Conn
-	var writers sync.WaitGroup
-	for range 500 {
-		c := connect(t, g)
-		all = append(all, c)
-		writers.Go(func() { trickle(c, "GET / HTTP/1.1\r\n"+strings.Repeat("X: y\r\n", 1000), done) })
-	}
-	p.await(t, probeRounds)
-	awaitStatus(t, all, "408")
-	close(done)
-	writers.Wait()
-}
+// Numbers of connections of the slow clients.
+const (
+	slowHeads   = 500
+	slowBodies  = 400
+	slowReaders = 200
+	idleClients = 10_000
+)
 
-// slowBodies sends bodies a byte at a time, to routes that read them in different ways, and
-// then stops. Each body gets a 408 response.
-func slowBodies(t *testing.T, g *harness.Server, p *prober) {
+// slowClients sends heads and bodies a byte at a time, requests files without reading them, and
+// opens connections that send nothing, all at once: each of these waits for a timeout of the
+// server. Heads and bodies get a 408 response, and the server closes all connections.
+func slowClients(t *testing.T, g *harness.Server, p *prober) {
 	done := make(chan struct{})
-	var all []net.Conn
 	var writers sync.WaitGroup
-	for i := range 400 {
-		head := []string{
-			"POST /tasks HTTP/1.1\r\nContent-Length: 100000",
-			fmt.Sprintf("PUT /upload/slow/%d.bin HTTP/1.1\r\nContent-Length: 100000000", i),
-			"POST /upload HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000000",
-			"POST /publish/news HTTP/1.1\r\nTransfer-Encoding: chunked",
-		}[i%4]
-		text := []string{" ", "x", "--b\r\nContent-Disposition: form-data; name=\"slow\"; filename=\"" + fmt.Sprint(i) + "\"\r\n\r\n" + strings.Repeat("x", 10_000), "1\r\nx\r\n"}[i%4]
+	var late []net.Conn // get a 408 response
+	slow := func(head, text string) {
 		c := connect(t, g)
-		if _, err := c.Write([]byte(head + "\r\nHost: server\r\n\r\n")); err != nil {
+		if _, err := io.WriteString(c, head); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, c)
+		late = append(late, c)
 		writers.Go(func() { trickle(c, text, done) })
 	}
+	requestFiles(t, g)
+	for range slowHeads {
+		slow("", "GET / HTTP/1.1\r\n"+strings.Repeat("X: y\r\n", 1000))
+	}
+	for i := range slowBodies {
+		slow(slowBody(i))
+	}
+	for range idleClients {
+		connect(t, g)
+	}
+	const all = slowHeads + slowBodies + slowReaders + idleClients
+	testutil.Eventually(t, "all are connected", func() bool { return g.Metrics(t).Sum("gale_connections") >= all })
 	p.await(t, probeRounds)
-	close(done)
+	close(done) // bodies have no limit while they go on
 	writers.Wait()
-	awaitStatus(t, all, "408")
+	awaitStatus(t, late, "408")
+	testutil.Eventually(t, "all are disconnected", func() bool { return g.Metrics(t).Sum("gale_connections") < all/100 })
 }
 
-// slowReaders request a file of 32 MiB and read none of it. The server closes the
-// connections.
-func slowReaders(t *testing.T, g *harness.Server, p *prober) {
-	const readers = 200
+// slowBody returns the head of a request with a long body, and a part of the body, for routes
+// that read it in different ways.
+func slowBody(i int) (head, text string) {
+	head = []string{
+		"POST /tasks HTTP/1.1\r\nContent-Length: 100000",
+		fmt.Sprintf("PUT /upload/slow/%d.bin HTTP/1.1\r\nContent-Length: 100000000", i),
+		"POST /upload HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000000",
+		"POST /publish/news HTTP/1.1\r\nTransfer-Encoding: chunked",
+	}[i%4]
+	text = []string{" ", "x", "--b\r\nContent-Disposition: form-data; name=\"slow\"; filename=\"" + fmt.Sprint(i) + "\"\r\n\r\n" + strings.Repeat("x", 10_000), "1\r\nx\r\n"}[i%4]
+	return head + "\r\nHost: server\r\n\r\n", text
+}
+
+// requestFiles requests a file of 32 MiB on several connections and reads none of it.
+func requestFiles(t *testing.T, g *harness.Server) {
 	file := filepath.Join(t.TempDir(), "large.bin")
 	if err := os.WriteFile(file, harness.UploadContent(1, 32<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	harness.Upload(t, g, "large", file)
-	for range readers {
-		c := connect(t, g)
-		if _, err := io.WriteString(c, "GET /upload/large/large.bin HTTP/1.1\r\nHost: server\r\n\r\n"); err != nil {
+	for range slowReaders {
+		if _, err := io.WriteString(connect(t, g), "GET /upload/large/large.bin HTTP/1.1\r\nHost: server\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	testutil.Eventually(t, "the readers are connected", func() bool { return g.Metrics(t).Sum("gale_connections") >= readers })
-	p.await(t, probeRounds)
-	testutil.Eventually(t, "the readers are disconnected", func() bool { return g.Metrics(t).Sum("gale_connections") < readers/2 })
 }
 
 // manyKeys sends the largest requests that are within the limits, with as many names in them
@@ -263,17 +266,6 @@ func send(g *harness.Server, method, path, body string, header []string) (status
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
-}
-
-// idleConnections opens ten thousand connections that send nothing. The server closes them.
-func idleConnections(t *testing.T, g *harness.Server, p *prober) {
-	const idle = 10_000
-	for range idle {
-		connect(t, g)
-	}
-	testutil.Eventually(t, "all are connected", func() bool { return g.Metrics(t).Sum("gale_connections") >= idle })
-	p.await(t, probeRounds)
-	testutil.Eventually(t, "all are disconnected", func() bool { return g.Metrics(t).Sum("gale_connections") < idle/100 })
 }
 
 // manyTasks sends groups of a thousand tasks with a megabyte of arguments, and thousands of
