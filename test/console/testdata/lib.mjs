@@ -100,7 +100,7 @@ export async function slowUploads(page, from, rate) {
   const session = await page.context().newCDPSession(page);
   await session.send("Network.enable");
   const limit = (to = -1) => session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: to });
-  const isUpload = (address) => address.pathname.startsWith("/tus/");
+  const isUpload = (address) => address.pathname.includes("/tus/"); // below the prefix of a proxy too
   await page.route(isUpload, async (route) => {
     const request = route.request();
     if (request.method() === "PATCH" && Number(request.headers()["upload-offset"]) >= from) await limit(rate);
