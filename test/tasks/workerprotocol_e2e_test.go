@@ -68,11 +68,14 @@ func TestE2EWorkerResponsesCut(t *testing.T) {
 			var results []workerResult
 			workerCall(t, g, "finish", entries, &results)
 			for _, r := range results {
-				if r.Code != http.StatusOK || r.State != "success" {
+				switch {
+				case r.Code == http.StatusOK && r.State == "success":
+					done++
+				case r.Code != http.StatusConflict:
 					t.Fatalf("finish: %+v", r)
-				}
+				} // else a lease call that was cut off was executed late, and the next one returns the task again
 			}
-			if done += len(leases); done == tasks && cut < 500 {
+			if done == tasks && cut < 500 {
 				t.Errorf("only %d responses were cut", cut)
 			}
 		}
