@@ -103,7 +103,7 @@ func newMachine(t *testing.T, flags ...string) *machine {
 	t.Helper()
 	m := &machine{tasks: newDisk(t), uploads: newDisk(t)}
 	m.flags = append([]string{
-		"-procs", "2", "-workers", "1", "-data", filepath.Join(m.tasks.dir, "data"), "-upload-dir", filepath.Join(m.uploads.dir, "files"),
+		"-procs", "2", "-workers", "1", "-grace", "3s", "-data", filepath.Join(m.tasks.dir, "data"), "-upload-dir", filepath.Join(m.uploads.dir, "files"),
 	}, flags...)
 	m.start(t)
 	return m
