@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 
@@ -116,7 +115,7 @@ func setExemplars(h *dto.Histogram, buckets []*dto.Exemplar) {
 
 // newestExemplar returns the newer one of the examples of a bucket in two processes.
 func newestExemplar(a, b *dto.Exemplar) *dto.Exemplar {
-	if cmp.Compare(timeOf(a), timeOf(b)) < 0 {
+	if timeOf(a) < timeOf(b) {
 		return b
 	}
 	return a
@@ -131,7 +130,7 @@ func timeOf(x *dto.Exemplar) int64 {
 }
 
 // addExemplars adds the examples of the requests of a slot to the histogram of the master.
-func addExemplars(all *dto.MetricFamily, f *dto.MetricFamily, slot string) {
+func addExemplars(all, f *dto.MetricFamily, slot string) {
 	for _, m := range all.GetMetric() {
 		if label(m, "slot") == slot {
 			for _, given := range f.GetMetric() {
