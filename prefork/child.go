@@ -29,7 +29,7 @@ var (
 
 // heartbeatInterval is the time between two heartbeats. The master notices about this
 // long after it that a stalled child works again.
-const heartbeatInterval = 500 * time.Millisecond
+const heartbeatInterval = time.Second
 
 // Child is this process, as a child of a Master.
 type Child struct {

@@ -15,7 +15,7 @@ const (
 	// idleAfter; then the next connection ends the interval, see arrivals.
 	checkInterval  = 10 * time.Millisecond
 	unevenInterval = time.Millisecond
-	idleInterval   = 500 * time.Millisecond
+	idleInterval   = time.Second
 	idleAfter      = time.Second
 	unevenAbove    = 16
 	// acceptTimeout is the time after which a child counts as stalled if it accepts

@@ -52,7 +52,7 @@ func TestUnexpectedExitDuringATrial(t *testing.T) {
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryInterval + idleInterval)
+		time.Sleep(memoryInterval + idleInterval/2)
 		synctest.Wait() // a successor boots, because the first process has reached the memory limit
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()

@@ -16,7 +16,7 @@ func TestMemoryLimit(t *testing.T) {
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryInterval + idleInterval)
+		time.Sleep(memoryInterval + idleInterval/2)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 1 || s.Generation != 2 {
 			t.Errorf("while the successor boots: %+v", s)
@@ -49,7 +49,7 @@ func TestLimitsOfARole(t *testing.T) {
 		synctest.Wait()
 		m.slots.all[0].current.counters.ProgramMemory.Store(1 << 40)
 		m.slots.all[1].current.counters.ProgramMemory.Store(1 << 20)
-		time.Sleep(memoryInterval + idleInterval)
+		time.Sleep(memoryInterval + idleInterval/2)
 		synctest.Wait()
 		all, err := m.Status(t.Context())
 		if err != nil {
