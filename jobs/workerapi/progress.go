@@ -45,8 +45,9 @@ type report struct {
 // reports limits the writes of progress. A report within reportEvery of the last write waits
 // and is merged with later ones.
 type reports struct {
-	mu   sync.Mutex
-	last map[leaseKey]*report
+	mu    sync.Mutex
+	last  map[leaseKey]*report
+	added chan struct{} // gets an element when a lease is added to last
 }
 
 // Progress stores progress, at most two times a second for each lease. The newest report
@@ -107,6 +108,10 @@ func (all *reports) add(l *driver.Lease, r driver.Report) (write bool) {
 	if last == nil {
 		last = &report{lease: l}
 		all.last[keyOf(l)] = last
+		select {
+		case all.added <- struct{}{}:
+		default: // flushReports has not taken the last one yet
+		}
 	}
 	if last.pending == nil && now.Sub(last.written) >= reportEvery {
 		last.written = now
@@ -120,11 +125,11 @@ func (all *reports) add(l *driver.Lease, r driver.Report) (write bool) {
 }
 
 // take returns the reports that are due, and removes those of leases that have not reported
-// for a while.
-func (all *reports) take(now time.Time) map[*driver.Lease]driver.Report {
+// for a while. left is false if no lease remains.
+func (all *reports) take(now time.Time) (due map[*driver.Lease]driver.Report, left bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	due := map[*driver.Lease]driver.Report{}
+	due = map[*driver.Lease]driver.Report{}
 	for _, r := range all.last {
 		if r.pending != nil && now.Sub(r.written) >= reportEvery {
 			due[r.lease] = *r.pending
@@ -132,24 +137,31 @@ func (all *reports) take(now time.Time) map[*driver.Lease]driver.Report {
 		}
 	}
 	maps.DeleteFunc(all.last, func(_ leaseKey, r *report) bool { return r.pending == nil && now.Sub(r.written) > reportEvery })
-	return due
+	return due, len(all.last) > 0
 }
 
 // flushReports writes reports that have waited, until ctx ends. Then it writes the rest.
 func (s *Service) flushReports(ctx context.Context) {
 	for ctx.Err() == nil {
-		sleep.Aligned(ctx, reportEvery)
-		s.writeReports(ctx, time.Now())
+		select {
+		case <-s.reports.added:
+		case <-ctx.Done():
+		}
+		for left := true; left && sleep.Aligned(ctx, reportEvery); {
+			left = s.writeReports(ctx, time.Now())
+		}
 	}
 	s.writeReports(ctx, time.Now().Add(reportEvery))
 }
 
-func (s *Service) writeReports(ctx context.Context, now time.Time) {
+func (s *Service) writeReports(ctx context.Context, now time.Time) (left bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	for l, r := range s.reports.take(now) {
+	due, left := s.reports.take(now)
+	for l, r := range due {
 		s.writeReport(ctx, l, r)
 	}
+	return left
 }
 
 func (s *Service) writeReport(ctx context.Context, l *driver.Lease, r driver.Report) {

@@ -83,7 +83,7 @@ func New(store driver.Store, client *jobs.Client, o Options) *Service {
 	s.leaving, s.drain = context.WithCancel(context.Background())
 	s.tasks = NewDirectory(store)
 	s.watch = watch{store: store, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}}
-	s.reports = reports{last: map[leaseKey]*report{}}
+	s.reports = reports{last: map[leaseKey]*report{}, added: make(chan struct{}, 1)}
 	return s
 }
 

@@ -125,6 +125,7 @@ type Hub struct {
 	wheel   *wheel
 	parking parking
 	stay    time.Duration // see parkAfter; replaced by tests
+	opened  chan struct{} // wakes releaseMemory
 
 	mu         sync.Mutex
 	open       map[member]struct{}
@@ -145,7 +146,7 @@ func New(o Options) *Hub {
 	o.setDefaults()
 	return &Hub{
 		opts: o, wheel: newWheel(), open: make(map[member]struct{}),
-		parking: parking{slots: make(chan struct{}, o.Readers)}, stay: parkAfter,
+		parking: parking{slots: make(chan struct{}, o.Readers)}, stay: parkAfter, opened: make(chan struct{}, 1),
 	}
 }
 
@@ -158,7 +159,12 @@ func (h *Hub) add(m member) error {
 		return upgrade.ErrLeaving
 	}
 	h.open[m] = struct{}{}
-	h.newConns++
+	if h.newConns++; h.newConns == 1 {
+		select {
+		case h.opened <- struct{}{}:
+		default: // releaseMemory has not seen the last one yet
+		}
+	}
 	h.opts.Meter.Opened(m.connKind())
 	h.goroutines.Add(1) // released by remove
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"github.com/galeserver/gale/internal/sleep"
 )
 
 const (
@@ -17,27 +19,26 @@ const (
 // releaseMemory runs a garbage collection after each burst of new connections, and returns
 // the memory to the system, until ctx ends. The handshakes leave much garbage: about a
 // third of the memory of the process. Idle connections allocate nothing, so the next
-// collection could otherwise be minutes later.
+// collection could otherwise be minutes later. Without new connections nothing ticks.
 func (h *Hub) releaseMemory(ctx context.Context) {
-	ticker := time.NewTicker(burstGap)
-	defer ticker.Stop()
-	for total := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-h.opened:
 		}
-		h.mu.Lock()
-		now := h.newConns
-		h.newConns = 0
-		h.mu.Unlock()
-		total += now
-		if now > burstSize/100 || total == 0 {
-			continue // the burst continues, or there was none
+		total := 0
+		for now := burstSize; now > burstSize/100; total += now {
+			if !sleep.Aligned(ctx, burstGap) {
+				return
+			}
+			h.mu.Lock()
+			now = h.newConns
+			h.newConns = 0
+			h.mu.Unlock()
 		}
 		if total >= burstSize {
 			debug.FreeOSMemory()
 		}
-		total = 0
 	}
 }
