@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if c.Single {
 		return runSingle(ctx, e, c)
 	}
+	runtime.GOMAXPROCS(1) // one loop does the work of a master; idle, it wakes fewer threads
 	output := &tailWriter{out: e.stderr}
 	log := newLogger(c, output)
 	redisdb.SetLogger(log)

@@ -17,15 +17,15 @@ import (
 // startReporting gives the master access to the metrics and profiles of a child. It
 // publishes the metrics until stop is called, the last time at that moment, and serves
 // the profiles on the child's own listener.
-func startReporting(child process, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
+func startReporting(child process, c config.Config, figures prometheus.Gatherer, counters metrics.Sources, log *slog.Logger) (stop func()) {
 	if c.Admin == "" && c.Statsd == "" {
 		return func() {} // nothing reads them
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	var background sync.WaitGroup
-	background.Go(func() { _ = metrics.Publish(ctx, child, figures, log) }) // ends with stop; its error is always nil
-	background.Go(func() { _ = server.Serve(child.MasterListener()) })      // ends with stop, with ErrServerClosed
+	background.Go(func() { _ = metrics.Publish(ctx, child, figures, counters, log) }) // ends with stop; its error is always nil
+	background.Go(func() { _ = server.Serve(child.MasterListener()) })                // ends with stop, with ErrServerClosed
 	return func() {
 		cancel()
 		_ = server.Close() // ends a running profile early

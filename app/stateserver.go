@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"runtime"
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
@@ -39,7 +40,9 @@ func runStateServer(ctx context.Context, child process, _ Application, c config.
 	if err != nil {
 		return fmt.Errorf("%w; another process has taken the address of %s: stop it, or restart the server", err, child.Slot())
 	}
-	defer startReporting(child, c, metrics.NewRegistry(metrics.Sources{}), log)()
+	runtime.GOMAXPROCS(1) // a lock serializes its commands anyway; idle, it wakes fewer threads
+	var none metrics.Sources
+	defer startReporting(child, c, metrics.NewRegistry(none), none, log)()
 	notifyReady(child, log)
 	return stateserver.Serve(ctx, ln, c.Store.Password, drainTime(c.Grace))
 }

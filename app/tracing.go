@@ -36,7 +36,7 @@ func traceCounters(c config.Config) *otlp.Counters {
 func observe(ctx context.Context, child process, a Application, c config.Config, counters metrics.Sources, log *slog.Logger) (r *prometheus.Registry, traces *otlp.Exporter, stop func()) {
 	r = metrics.NewRegistry(counters)
 	var exemplars metrics.Exemplars
-	stopReporting := startReporting(child, c, exemplars.With(r), log)
+	stopReporting := startReporting(child, c, exemplars.With(r), counters, log)
 	traces, stopTracing := startTracing(ctx, child, a, c, counters.Traces, exemplars.Observe, log)
 	return r, traces, func() {
 		stopTracing()

@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/pool"
@@ -187,14 +190,25 @@ func (r *reporter) Report(text []byte) error {
 	return r.err
 }
 
+type countedGatherer struct {
+	prometheus.Gatherer
+	reads int
+}
+
+func (g *countedGatherer) Gather() ([]*dto.MetricFamily, error) {
+	g.reads++
+	return g.Gatherer.Gather()
+}
+
 func TestPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files, tasks := NewUploads(), NewTasks()
-		g := NewRegistry(Sources{Pools: map[string]*pool.Pool{"handlers": pool.New(pool.Options{Workers: 3})}, Uploads: files, Tasks: tasks})
+		sources := Sources{Pools: map[string]*pool.Pool{"handlers": pool.New(pool.Options{Workers: 3})}, Uploads: files, Tasks: tasks}
+		g := &countedGatherer{Gatherer: NewRegistry(sources)}
 		r := &reporter{}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- Publish(ctx, r, g, slog.New(slog.DiscardHandler)) }() // ends with ctx
+		go func() { ended <- Publish(ctx, r, g, sources, slog.New(slog.DiscardHandler)) }() // ends with ctx
 		synctest.Wait()
 		sent := func(want int) {
 			t.Helper()
@@ -205,8 +219,14 @@ func TestPublish(t *testing.T) {
 			}
 		}
 		sent(1) // nothing has changed since the first
+		reads := g.reads
+		time.Sleep(10 * keepFor)
+		if n := g.reads - reads; n < 9 || n > 11 {
+			t.Errorf("an idle process has read its metrics %d times in %v", n, 10*keepFor)
+		}
+		n := len(r.reports)
 		files.FileBegan()
-		sent(2)
+		sent(n + 1)
 		files.FileWrote(70)
 		files.FileEnded(200, 2*time.Second)
 		tasks.Count(meter.EventStarted, "inspect", "default")

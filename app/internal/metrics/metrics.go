@@ -6,7 +6,7 @@
 //	request ─► Requests ──► the slot's tally, words of shared memory ─────┐
 //	                        exact, through kill -9 and reloads            │
 //	pools, uploads, tasks, ─► a registry ─► Publish, every half second ─┐ │
-//	long connections, cache   per child     and at the end              │ │
+//	long connections, cache   per child     of work, and at the end     │ │
 //	Go runtime, process                                                 │ │
 //	                                        ┌───────────────────────────▼─▼┐
 //	queues of the task store ─► Queues ────►│ Collector, in the master     │
@@ -21,7 +21,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,11 +42,11 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// publishEvery is the interval at which a child publishes its metrics, and publishIdle the one
-// after an interval in which nothing has changed.
 const (
+	// publishEvery is the interval at which a child publishes its metrics.
 	publishEvery = 500 * time.Millisecond
-	publishIdle  = time.Second
+	// publishIdle is the interval at which an idle child looks whether it has worked.
+	publishIdle = time.Second
 )
 
 // Sources are the counters of a child, besides those of requests. Every field may be nil.
@@ -111,24 +113,63 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	return r
 }
 
+// State returns text that is different after an event that the sources count. To compare it costs
+// much less than to read the metrics. Two rare counters are not part of it: requests to object
+// storage without an upload, and spans.
+func (s Sources) State() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(s.Pools)) {
+		fmt.Fprintln(&b, name, s.Pools[name].Stats())
+	}
+	if s.Uploads != nil {
+		fmt.Fprintln(&b, s.Uploads.Stats())
+	}
+	if s.Tasks != nil {
+		fmt.Fprintln(&b, s.Tasks.All())
+	}
+	if s.Realtime != nil {
+		fmt.Fprintln(&b, s.Realtime.Stats())
+	}
+	if s.Refused != nil {
+		fmt.Fprintln(&b, s.Refused.server.Load(), s.Refused.client.Load())
+	}
+	if s.Limit != nil {
+		fmt.Fprintln(&b, s.Limit.Granted.Load(), s.Limit.Refused.Load(), s.Limit.Errors.Load())
+	}
+	if s.Cache != nil {
+		fmt.Fprintln(&b, s.Cache.Hits.Load(), s.Cache.Misses.Load(), s.Cache.Errors.Load())
+	}
+	if s.Program != nil {
+		fmt.Fprintln(&b, s.Program.Memory.Load(), s.Program.DroppedLines.Load())
+	}
+	if s.Celery != nil {
+		fmt.Fprintln(&b, s.Celery.Stats())
+	}
+	if s.Waiting != nil {
+		if n := s.Waiting.known.Load(); n != nil {
+			fmt.Fprintln(&b, *n)
+		}
+	}
+	return b.String()
+}
+
 // Reporter receives the encoded metrics of a process. It is implemented by *prefork.Child.
 type Reporter interface{ Report(text []byte) error }
 
 // Publish reports the metrics of g immediately, every half second while they change, and a
-// last time when ctx is done. While they do not change, it reads them once a second. The
-// caller ends ctx after the last event to count. Publish returns nil.
-func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.Logger) error {
-	pause, timer := publishEvery, time.NewTimer(0)
+// last time when ctx is done. While the state of s does not change, it reads them only every
+// five seconds, for the metrics of the process and of the application. g has the metrics of s
+// too. The caller ends ctx after the last event to count. Publish returns nil.
+func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, s Sources, log *slog.Logger) error {
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	logged := false
 	var last []byte
 	publish := func() {
 		text, err := collect(g)
 		if err == nil && bytes.Equal(text, last) {
-			pause = publishIdle
 			return
 		}
-		pause = publishEvery
 		if err == nil {
 			err = r.Report(text)
 		}
@@ -140,8 +181,17 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 			logged = true
 		}
 	}
+	var state string
+	var read time.Time // zero: not yet
 	for {
-		publish()
+		pause, now := publishIdle, time.Now()
+		if next := s.State(); next != state || now.Sub(read) >= keepFor-publishIdle/2 {
+			if next != state {
+				pause = publishEvery
+			}
+			state, read = next, now
+			publish()
+		}
 		timer.Reset(sleep.Align(pause))
 		select {
 		case <-ctx.Done():
