@@ -33,7 +33,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults torture soak lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
+.PHONY: console-images install uninstall help build run test race e2e faults torture soak fuzz lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,14 @@ torture: $(VERSITYGW) ## random operations and faults: make torture MINUTES=10 S
 soak: ## mixed traffic for a long time; fails if memory, descriptors, goroutines, keys or files grow: make soak MINUTES=60 STORE=sqlite
 	.ci/need redis-server:redis-server,redis-tools
 	SOAK_MINUTES=$(or $(MINUTES),60) SOAK_STORE=$(STORE) $(GO) test -tags e2e -run '^TestSoak$$' -count 1 -timeout 0 -v ./test/soak
+
+fuzz: ## fuzz each parser of outside bytes for TIME: make fuzz TIME=1h; what fails is kept in testdata/fuzz
+	@grep -rl --include='*_test.go' '^func Fuzz' . | sort | while read -r file; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+			echo "$$(dirname $$file) $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(TIME),1m) $$(dirname $$file) </dev/null || exit 1; \
+		done || exit 1; \
+	done
 
 lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners
