@@ -86,9 +86,10 @@ type site struct {
 	redis *redistest.Server // nil for tasks in SQLite
 }
 
+// The log of a task reaches its limit of 64 KiB during the warm-up.
 const tasksFile = `
 [tasks.fails]
-argv = ["sh", "-c", "echo a line of output; exit 1"]
+argv = ["sh", "-c", "printf '%04000d\\n' 0; exit 1"]
 `
 
 func newSite(t *testing.T, store string) *site {
