@@ -22,7 +22,7 @@ const (
 // growth measures one upload of 10 KiB, and a page of the list of files, by the number of
 // files in the folder.
 func growth(ctx context.Context, w io.Writer, dir string, files []int64, out *figure.Output) error {
-	peers, end, err := begin(ctx, filepath.Join(dir, "growth"), galePut, nginxSynced, named("nginx, no SHA-256, no sync", nginx))
+	peers, end, err := begin(ctx, filepath.Join(dir, "growth"), galePut, nginxSynced, nginx)
 	defer end()
 	if err != nil {
 		return err

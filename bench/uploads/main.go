@@ -41,7 +41,7 @@ func main() {
 	files := flag.String("growth", "1,10000,100000", "`numbers` of files in a folder, comma separated; empty: no growth")
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "`number` of rounds")
-	flag.DurationVar(&o.turn, "turn", time.Second, "`time` that small files are sent to one server")
+	flag.DurationVar(&o.turn, "turn", 700*time.Millisecond, "`time` that small files are sent to one server")
 	flag.IntVar(&o.slow, "slow", 500, "`number` of slow clients; 0: none")
 	var out figure.Output
 	out.Flags(flag.CommandLine)

@@ -131,13 +131,13 @@ func beginGale(ctx context.Context, dir, name string) (p *peer, port string, err
 
 // nginx starts nginx with the dav module.
 func nginx(ctx context.Context, dir string) (*peer, error) {
-	return beginNginx(ctx, dir, "nginx, no SHA-256, no sync")
+	return beginNginx(ctx, dir, "nginx, no sync")
 }
 
 // nginxSynced starts another nginx, whose client computes the SHA-256 of each file and syncs
 // it.
 func nginxSynced(ctx context.Context, dir string) (*peer, error) {
-	p, err := beginNginx(ctx, dir, "nginx, SHA-256 and sync by the client")
+	p, err := beginNginx(ctx, dir, "nginx, SHA-256, sync")
 	p.after = sumAndSyncHere
 	p.upload = func(ctx context.Context, size int64) error {
 		err := send(ctx, http.MethodPut, p.addr, "/"+fileName, "application/octet-stream", io.LimitReader(&pattern{}, size), size)
@@ -198,7 +198,7 @@ func sumAndSync(ctx context.Context, path string) error {
 
 // tusd builds and starts tusd, for uploads by tus: a POST and one PATCH.
 func tusd(ctx context.Context, dir string) (*peer, error) {
-	p := &peer{name: "tusd, no SHA-256, no sync", folder: filepath.Join(dir, "tusd-files"), send: sendSmallTus}
+	p := &peer{name: "tusd, no sync", folder: filepath.Join(dir, "tusd-files"), send: sendSmallTus}
 	port, err := beginPeer(ctx, dir, "tusd", p)
 	p.upload = func(ctx context.Context, size int64) error {
 		location, _, err := sendTus(ctx, port, size)
@@ -213,7 +213,7 @@ func tusd(ctx context.Context, dir string) (*peer, error) {
 
 // caddy builds and starts Caddy, for uploads by PUT.
 func caddy(ctx context.Context, dir string) (*peer, error) {
-	p := &peer{name: "Caddy, no SHA-256, no sync", folder: filepath.Join(dir, "caddy-files"), send: sendPut("/")}
+	p := &peer{name: "Caddy, no sync", folder: filepath.Join(dir, "caddy-files"), send: sendPut("/")}
 	_, err := beginPeer(ctx, dir, "caddy", p)
 	return p, err
 }
@@ -235,7 +235,7 @@ func beginPeer(ctx context.Context, dir, program string, p *peer) (port string, 
 // tornado starts the upload handler on Tornado.
 func tornado(ctx context.Context, dir string) (*peer, error) {
 	root := filepath.Join(dir, "tornado")
-	p := &peer{name: "Tornado, no SHA-256, no sync", folder: filepath.Join(root, directory), send: sendForm}
+	p := &peer{name: "Tornado, no sync", folder: filepath.Join(root, directory), send: sendForm}
 	p.path = filepath.Join(p.folder, fileName)
 	port, err := process.FreePort(ctx)
 	if err != nil {

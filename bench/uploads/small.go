@@ -29,9 +29,9 @@ func small(ctx context.Context, w io.Writer, dir string, o options, out *figure.
 		return err
 	}
 	const command = "go run ./bench/uploads -out bench/results"
-	rate := out.Begin(fmt.Sprintf("Small files from %d clients, by size", smallClients), command)
+	rate := out.Begin(fmt.Sprintf("Small files from %d clients; Gale computes the SHA-256 and syncs", smallClients), command)
 	rate.X, rate.Y, rate.Log = "KiB", "files a second", true
-	cost := out.Begin(fmt.Sprintf("Small files from %d clients, by size: CPU time of the server", smallClients), command)
+	cost := out.Begin(fmt.Sprintf("Small files from %d clients: CPU time of the server", smallClients), command)
 	cost.X, cost.Y, cost.Log = "KiB", "CPU per file, ms", true
 	for _, size := range o.kib {
 		fmt.Fprintf(w, "files of %d KiB from %d clients; files a second, and CPU time of the server for each\n", size, smallClients)
