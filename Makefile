@@ -110,6 +110,7 @@ lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	@echo "go fix -diff ./..."; diff=$$($(GO) fix -diff ./...) && [ -z "$$diff" ] || { echo "$$diff"; exit 1; }
 	$(GO) mod tidy -diff
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
+	cd bench/peers/caddy && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd bench/plots && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) test ./...
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd test/openapi && $(GO) vet ./... && $(GO) mod tidy -diff
@@ -127,8 +128,8 @@ fmt: ## gofmt and go fix
 	$(GO) fix ./...
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## all comparisons with other programs, within 15 minutes; results in bench/results
-	timeout 15m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
+bench: build ## all comparisons with other programs, within 20 minutes; results in bench/results
+	timeout 20m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
 	$(MAKE) bench-plots
 
 bench-cost: build ## requests, compared with fasthttp's prefork, net/http and Tornado
@@ -149,7 +150,7 @@ bench-jobs: ## no-op tasks, compared with machinery's Redis broker, asynq and Ce
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
 	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m -v . -args $(BENCH_OUT)
 
-bench-uploads: ## one large upload, compared with nginx, tusd and Tornado
+bench-uploads: ## large, small and slow uploads, compared with nginx, tusd, Caddy and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads $(BENCH_OUT)
 

@@ -83,7 +83,7 @@ func (f *folder) last() level { return f.levels[len(f.levels)-1] }
 
 // sync makes the entries of every level durable, the innermost first. It also syncs the
 // levels that existed before, because another process may have created one and not synced
-// its parent yet. The sync of an unchanged folder costs nothing.
+// its parent yet. The sync of an unchanged folder writes nothing, but the disk may flush its cache.
 func (f *folder) sync() error {
 	for i := len(f.levels) - 1; i >= 0; i-- {
 		dir, err := f.levels[i].root.Open(".")

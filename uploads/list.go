@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MaxList is the highest number of entries that List returns in one call.
@@ -94,7 +96,7 @@ func (d *disk) List(_ context.Context, directory, after string, limit int) (entr
 // firstNames returns the n smallest names greater than after, sorted. The names of folders
 // end with a slash.
 func firstNames(root *os.Root, after string, n int) ([]string, error) {
-	dir, err := root.Open(".")
+	dir, err := openNames(root)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 		for _, e := range batch {
 			name := e.Name()
 			kind := e.Type()
-			if !kind.IsRegular() && !kind.IsDir() || nameProblem(name) != "" {
+			if !kind.IsRegular() && !kind.IsDir() {
 				continue
 			}
 			if kind.IsDir() {
@@ -115,7 +117,7 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 				continue
 			}
 			at, _ := slices.BinarySearch(names, name)
-			if at == n {
+			if at == n || nameProblem(e.Name()) != "" { // the second check takes longer
 				continue
 			}
 			if len(names) == n {
@@ -130,4 +132,19 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 			return nil, err
 		}
 	}
+}
+
+// openNames opens the folder for ReadDir. If a file was opened by an os.Root, ReadDir calls lstat
+// for each name, which takes longer than reading the names.
+func openNames(root *os.Root) (*os.File, error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }() // read only
+	fd, err := unix.FcntlInt(dir.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "dup", Path: dir.Name(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), dir.Name()), nil
 }

@@ -92,3 +92,33 @@ func TestListClosedPool(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// ReadDir must not call lstat for each name of a large folder: then Info would return what
+// ReadDir has found, also for a removed file.
+func TestListReadsOnlyNames(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	names, err := openNames(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	entries, err := names.ReadDir(-1)
+	if err != nil || len(entries) != 1 || !entries[0].Type().IsRegular() {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := entries[0].Info(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadDir has called lstat: %v, %v", info, err)
+	}
+}

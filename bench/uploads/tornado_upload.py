@@ -28,7 +28,12 @@ class Upload(tornado.web.RequestHandler):
         self.write({"code": 200, "reason": "OK"})
 
 
+class Hello(tornado.web.RequestHandler):
+    def get(self):
+        self.write("Hello, world!")
+
+
 limit = 4 << 30
-server = tornado.httpserver.HTTPServer(tornado.web.Application([("/upload", Upload)]), max_buffer_size=limit, max_body_size=limit)
+server = tornado.httpserver.HTTPServer(tornado.web.Application([("/upload", Upload), ("/", Hello)]), max_buffer_size=limit, max_body_size=limit)
 server.listen(PORT, "127.0.0.1")
 tornado.ioloop.IOLoop.current().start()
