@@ -119,8 +119,8 @@ fmt: ## gofmt and go fix
 	$(GO) fix ./...
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## all comparisons with other programs, within 15 minutes; results in bench/results
-	timeout 15m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
+bench: build ## all comparisons with other programs, within 20 minutes; results in bench/results
+	timeout 20m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
 	$(MAKE) bench-plots
 
 bench-cost: build ## requests, compared with fasthttp's prefork, net/http and Tornado
@@ -137,9 +137,10 @@ bench-plots: ## draw the plots and tables of bench/results
 bench-packages: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-jobs: ## no-op tasks, compared with machinery's Redis broker, asynq and Celery
-	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
-	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m -v . -args $(BENCH_OUT)
+bench-jobs: build ## no-op tasks, compared with machinery's Redis broker, asynq, River, BullMQ and Celery
+	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis node:nodejs npm:npm
+	npm ci --no-audit --no-fund --loglevel error --prefix bench/peers/bullmq
+	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 12m -v . -args $(BENCH_OUT)
 
 bench-uploads: ## one large upload, compared with nginx, tusd and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
