@@ -146,9 +146,10 @@ bench-plots: ## draw the plots and tables of bench/results
 bench-packages: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-jobs: ## no-op tasks, compared with machinery's Redis broker, asynq and Celery
-	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
-	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m -v . -args $(BENCH_OUT)
+bench-jobs: build ## no-op tasks, compared with machinery's Redis broker, asynq, River, BullMQ and Celery
+	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis node:nodejs npm:npm
+	npm ci --no-audit --no-fund --loglevel error --prefix bench/peers/bullmq
+	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 12m -v . -args $(BENCH_OUT)
 
 bench-uploads: ## large, small and slow uploads, compared with nginx, tusd, Caddy and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado

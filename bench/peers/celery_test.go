@@ -16,7 +16,7 @@ import (
 
 // celeryApp is an application without settings, which celery appends.
 const celeryApp = `
-import os
+import os, time
 from celery import Celery
 
 app = Celery("app", broker=os.environ["BROKER"], backend=os.environ.get("BACKEND") or None)
@@ -25,7 +25,53 @@ app.conf.task_acks_late = app.conf.task_reject_on_worker_lost = bool(os.environ.
 @app.task
 def noop():
     pass
+
+@app.task
+def start(at):
+    now = time.time_ns() // 1000
+    os.write(starts, b"%d %d\n" % (now, now - at))
+
+if "STARTS" in os.environ:
+    starts = os.open(os.environ["STARTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 `
+
+// celeryQueue is a producer or a worker in a role, see roleKey. The processes of the worker
+// write the times of their tasks to the file STARTS.
+const celeryQueue = `
+import json, os, subprocess, sys, time, app
+
+what, n = sys.argv[1], int(sys.argv[2])
+send = lambda at: app.start.apply_async((at,), queue="celery")
+if what == "work":
+    subprocess.Popen([sys.executable, "-W", "ignore", "-m", "celery", "-A", "app", "worker", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error"], stdout=subprocess.DEVNULL)
+    while not app.app.control.ping(timeout=0.5):
+        pass
+    print("ready", flush=True)
+    while True:
+        with open(os.environ["STARTS"]) as file:
+            starts = [[int(field) for field in line.split()] for line in file.readlines() if line.endswith("\n")]
+        if len(starts) == n:
+            break
+        time.sleep(0.05)
+    now = [start[0] for start in starts]
+    print(json.dumps({"First": min(now), "Last": max(now), "Latencies": [start[1] for start in starts]}), flush=True)
+    sys.stdin.read() # until this process and its children are killed
+else:
+    print("ready", flush=True)
+    for at in sys.stdin if what == "schedule" else range(n):
+        send(int(at) if what == "schedule" else time.time_ns() // 1000)
+`
+
+// celeryRole starts Celery in a role, with the guarantees of celeryKeeps.
+func celeryRole(b *testing.B, address, role string, n int) *child {
+	b.Helper()
+	dir := b.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte(celeryApp), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	env := []string{"C_FORCE_ROOT=1", "BROKER=redis://" + address + "/0", "BACKEND=redis://" + address + "/1", "STARTS=" + filepath.Join(dir, "starts")}
+	return startChild(b, dir, env, debianPython, "-c", celeryQueue, role, strconv.Itoa(n))
+}
 
 // celerySend sends the given number of tasks.
 const celerySend = `
@@ -39,7 +85,7 @@ const debianPython = "/usr/bin/python3"
 
 // celeryKeeps runs Celery with the guarantees of Gale's tasks: a task is acknowledged
 // when it has ended, and its result is stored.
-func celeryKeeps(b *testing.B, server *redistest.Server, n int) float64 {
+func celeryKeeps(b *testing.B, server *redistest.Server, n int) result {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, DB: 1})
 	defer client.Close()
 	return celery(b, server, n, server.URL()+"/1", func() (int64, error) {
@@ -50,14 +96,14 @@ func celeryKeeps(b *testing.B, server *redistest.Server, n int) float64 {
 
 // celeryBare runs Celery with only a broker configured: a task is acknowledged before it
 // runs, and no result is stored.
-func celeryBare(b *testing.B, server *redistest.Server, n int) float64 {
+func celeryBare(b *testing.B, server *redistest.Server, n int) result {
 	return celery(b, server, n, "", func() (int64, error) {
 		return server.Client().LLen(b.Context(), "celery").Result()
 	})
 }
 
 // celery measures the rate at which n tasks end, from the first to the last one.
-func celery(b *testing.B, server *redistest.Server, n int, backend string, left func() (int64, error)) float64 {
+func celery(b *testing.B, server *redistest.Server, n int, backend string, left func() (int64, error)) result {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte(celeryApp), 0o600); err != nil {
 		b.Fatal(err)
@@ -90,7 +136,7 @@ func celery(b *testing.B, server *redistest.Server, n int, backend string, left 
 		case began.IsZero() && left < int64(n):
 			began, first = time.Now(), left
 		case !began.IsZero() && left == 0:
-			return float64(first) / time.Since(began).Seconds()
+			return result{rate: float64(first) / time.Since(began).Seconds()}
 		}
 	}
 }

@@ -2,12 +2,14 @@ package peers
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	mlog "github.com/RichardKnop/machinery/v2/log"
 	"github.com/RichardKnop/machinery/v2/tasks"
 	"github.com/hibiken/asynq"
+	"golang.org/x/sys/unix"
 
 	"github.com/galeserver/gale/bench/figure"
 	"github.com/galeserver/gale/internal/redistest"
@@ -39,8 +42,26 @@ const (
 
 var out figure.Output
 
+// scale is the factor for the numbers of tasks.
+var scale float64
+
+// scaled returns the number of tasks, at least 20.
+func scaled(n int) int { return max(int(float64(n)*scale), 20) }
+
+// self is the path of this binary.
+var self string
+
 func TestMain(m *testing.M) {
+	if role := os.Getenv(roleKey); role != "" {
+		if err := inRole(role, os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "peers:", role+":", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	self, _ = os.Executable() // starting the child reports an error
 	out.Flags(flag.CommandLine)
+	flag.Float64Var(&scale, "scale", 1, "`factor` for the numbers of tasks, for a short test of the benchmarks; their values then mean nothing")
 	flag.Parse()
 	if err := out.Check(); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
@@ -52,12 +73,18 @@ func TestMain(m *testing.M) {
 // command is the command that measures the figures.
 const command = "make bench-jobs"
 
-// peer is a task queue. run enqueues n no-op tasks, runs them in one worker, and returns
-// the rate per second.
+// peer is a task queue. run enqueues n no-op tasks and runs them in one worker.
 type peer struct {
 	name string
-	run  func(b *testing.B, server *redistest.Server, n int) float64
+	run  func(b *testing.B, server *redistest.Server, n int) result
 	n    int
+}
+
+// result is the rate per second at which a worker has run tasks, and the CPU time for each
+// task of the process that runs the worker and of redis-server, 0 if it is not known.
+type result struct {
+	rate       float64
+	own, redis time.Duration
 }
 
 // BenchmarkNoop prints a table. Run it with -benchtime 1x. The peers run in turns, so
@@ -69,6 +96,7 @@ func BenchmarkNoop(b *testing.B) {
 		{"gale on SQLite, Python worker", galePython, noops / 2},
 		{"machinery, its Redis broker", machineryRedis, noops},
 		{"asynq", asynqRedis, noops},
+		{"bullmq", bullmqRedis, noops / 2},
 		{"river on SQLite, its defaults", riverDefault, noops / 20},
 		{"river on SQLite, WAL, FULL, fetches at once", riverLikeGale, noops / 10},
 		{"celery, results kept, late acks", celeryKeeps, noops / 10},
@@ -81,7 +109,11 @@ func BenchmarkNoop(b *testing.B) {
 		for range rounds {
 			for i, p := range peers {
 				// A new server for each peer, without data of the others.
-				figures[i] = append(figures[i], p.run(b, redistest.StartAOF(b), p.n))
+				r := p.run(b, redistest.StartAOF(b), scaled(p.n))
+				figures[i] = append(figures[i], r.rate)
+				if r.own > 0 {
+					b.Logf("%-44s %8.0f tasks/s   CPU for each task: worker %v, redis-server %v", p.name, r.rate, r.own.Round(time.Microsecond), r.redis.Round(time.Microsecond))
+				}
 			}
 		}
 		var first float64
@@ -103,28 +135,40 @@ func BenchmarkNoop(b *testing.B) {
 // inParallel runs fn for 0 to n-1 in many goroutines.
 func inParallel(b *testing.B, n int, fn func(i int) error) {
 	b.Helper()
+	if err := together(n, fn); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// together is inParallel outside of a benchmark. After an error of a goroutine, the others go
+// on.
+func together(n int, fn func(i int) error) error {
 	var next atomic.Int64
-	var wg sync.WaitGroup
+	errs := make(chan error, concurrency)
 	for range concurrency {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				if err := fn(int(i)); err != nil {
-					b.Error(err)
-					return
-				}
+		go func() { // waited for below
+			var err error
+			for i := next.Add(1) - 1; i < int64(n) && err == nil; i = next.Add(1) - 1 {
+				err = fn(int(i))
 			}
-		})
+			errs <- err
+		}()
 	}
-	wg.Wait()
-	if b.Failed() {
-		b.FailNow()
+	var all []error
+	for range concurrency {
+		all = append(all, <-errs)
 	}
+	return errors.Join(all...)
 }
 
 // count is called by each task; the last of n tasks closes done.
 type count struct {
 	left atomic.Int64
 	done chan struct{}
+
+	began      time.Time
+	server     *redistest.Server // nil: no CPU time of a server
+	own, redis time.Duration     // CPU times at began
 }
 
 func newCount(n int) *count {
@@ -139,35 +183,73 @@ func (c *count) one() {
 	}
 }
 
-// wait waits for the last task and returns the rate per second since began.
-func (c *count) wait(b *testing.B, n int, began time.Time) float64 {
+// begin starts the clock. server may be nil.
+func (c *count) begin(b *testing.B, server *redistest.Server) {
+	b.Helper()
+	c.server = server
+	c.own, c.redis = c.cpu(b)
+	c.began = time.Now()
+}
+
+// cpu returns the CPU times of this process and of the server.
+func (c *count) cpu(b *testing.B) (own, redis time.Duration) {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	if c.server == nil {
+		return own, 0
+	}
+	info, err := c.server.Client().InfoMap(b.Context(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+		seconds, err := strconv.ParseFloat(info["CPU"][field], 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		redis += time.Duration(seconds * float64(time.Second))
+	}
+	return own, redis
+}
+
+// wait waits for the last of n tasks and returns the result since begin.
+func (c *count) wait(b *testing.B, n int) result {
 	b.Helper()
 	select {
 	case <-c.done:
 	case <-time.After(time.Minute):
 		b.Fatalf("%d tasks are left", c.left.Load())
 	}
-	return float64(n) / time.Since(began).Seconds()
+	took := time.Since(c.began)
+	own, redis := c.cpu(b)
+	return result{float64(n) / took.Seconds(), (own - c.own) / time.Duration(n), (redis - c.redis) / time.Duration(n)}
 }
 
-func galeRedis(b *testing.B, server *redistest.Server, n int) float64 {
+func galeRedis(b *testing.B, server *redistest.Server, n int) result {
 	store, err := redisstream.Open(b.Context(), server.URL(), redisstream.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return gale(b, store, n)
+	defer store.Close()
+	return gale(b, server, store, n)
 }
 
-func galeSQLite(b *testing.B, _ *redistest.Server, n int) float64 {
+func galeSQLite(b *testing.B, _ *redistest.Server, n int) result {
 	store, err := sqlite.Open(filepath.Join(b.TempDir(), "jobs.db"), sqlite.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return gale(b, store, n)
+	defer store.Close()
+	return gale(b, nil, store, n)
 }
 
-func gale(b *testing.B, store driver.Store, n int) float64 {
-	defer store.Close()
+// gale runs n tasks in a store. server is its redis-server, or nil.
+func gale(b *testing.B, server *redistest.Server, store driver.Store, n int) result {
+	b.Helper()
 	c := newCount(n)
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { c.one(); return nil }})
 	if err != nil {
@@ -181,25 +263,30 @@ func gale(b *testing.B, store driver.Store, n int) float64 {
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
-	began := time.Now()
+	c.begin(b, server)
 	go func() { ended <- w.Run(ctx) }() // ends with ctx
-	rate := c.wait(b, n, began)
+	r := c.wait(b, n)
 	cancel()
 	if err := <-ended; err != nil {
 		b.Error(err)
 	}
-	return rate
+	return r
 }
 
-func machineryRedis(b *testing.B, server *redistest.Server, n int) float64 {
+// machineryServer makes a machinery server with its Redis broker.
+func machineryServer(address string) *machinery.Server {
 	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	mlog.SetDebug(quiet)
 	mlog.SetInfo(quiet)
 	mlog.SetWarning(quiet)
 	mlog.SetError(quiet)
 	cnf := &config.Config{DefaultQueue: "noops", ResultsExpireIn: 3600, NoUnixSignals: true, Redis: &config.RedisConfig{}}
-	addrs := []string{server.Addr}
-	s := machinery.NewServer(cnf, redisbroker.NewGR(cnf, addrs, 0), redisbackend.NewGR(cnf, addrs, 0), locks.New())
+	addrs := []string{address}
+	return machinery.NewServer(cnf, redisbroker.NewGR(cnf, addrs, 0), redisbackend.NewGR(cnf, addrs, 0), locks.New())
+}
+
+func machineryRedis(b *testing.B, server *redistest.Server, n int) result {
+	s := machineryServer(server.Addr)
 	c := newCount(n)
 	if err := s.RegisterTask("noop", func() error { c.one(); return nil }); err != nil {
 		b.Fatal(err)
@@ -207,15 +294,15 @@ func machineryRedis(b *testing.B, server *redistest.Server, n int) float64 {
 	inParallel(b, n, func(int) error { _, err := s.SendTask(&tasks.Signature{Name: "noop"}); return err })
 	w := s.NewWorker("bench", concurrency)
 	ended := make(chan error, 1)
-	began := time.Now()
+	c.begin(b, server)
 	w.LaunchAsync(ended) // ends with Quit
-	rate := c.wait(b, n, began)
+	r := c.wait(b, n)
 	w.Quit()
 	<-ended
-	return rate
+	return r
 }
 
-func asynqRedis(b *testing.B, server *redistest.Server, n int) float64 {
+func asynqRedis(b *testing.B, server *redistest.Server, n int) result {
 	opt := asynq.RedisClientOpt{Addr: server.Addr}
 	client := asynq.NewClient(opt)
 	defer client.Close()
@@ -226,13 +313,20 @@ func asynqRedis(b *testing.B, server *redistest.Server, n int) float64 {
 	})
 	c := newCount(n)
 	s := asynq.NewServer(opt, asynq.Config{Concurrency: concurrency, LogLevel: asynq.FatalLevel})
-	began := time.Now()
+	c.begin(b, server)
 	if err := s.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { c.one(); return nil })); err != nil {
 		b.Fatal(err)
 	}
-	rate := c.wait(b, n, began)
+	r := c.wait(b, n)
 	s.Shutdown()
-	return rate
+	return r
+}
+
+// bullmqRedis measures from the start of the first task to that of the last one, without the
+// start of Node.js.
+func bullmqRedis(b *testing.B, server *redistest.Server, n int) result {
+	bullmq(b, server.Addr, "enqueue", n).end(b)
+	return result{rate: bullmq(b, server.Addr, "work", n).times(b).rate()}
 }
 
 // BenchmarkEnqueue prints the time that Enqueue takes at a thousand tasks a second, while

@@ -29,7 +29,7 @@ def noop() -> None:
 
 // galePython enqueues tasks in SQLite, and runs them in a Python worker with two processes
 // that leases them from a server over HTTP.
-func galePython(b *testing.B, _ *redistest.Server, n int) float64 {
+func galePython(b *testing.B, _ *redistest.Server, n int) result {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte(pythonApp), 0o600); err != nil {
 		b.Fatal(err)
@@ -74,7 +74,7 @@ func galePython(b *testing.B, _ *redistest.Server, n int) float64 {
 		b.Fatal(err)
 	}
 	defer stop(w)
-	return drainRate(b, store, id(0), id(n-1))
+	return result{rate: drainRate(b, store, id(0), id(n-1))}
 }
 
 // stop kills a program and its children.

@@ -18,9 +18,10 @@ func BenchmarkQueue(b *testing.B) {
 		f := out.Begin("No-op tasks, by number of queued tasks", command)
 		f.X, f.Y, f.Log = "tasks in the queue", "tasks a second", true
 		for _, n := range []int{500, 5000, 25_000} {
+			n = scaled(n)
 			var first float64
 			for i, p := range peers {
-				rate := p.run(b, redistest.StartAOF(b), n)
+				rate := p.run(b, redistest.StartAOF(b), n).rate
 				if i == 0 {
 					first = rate
 				}

@@ -18,7 +18,7 @@ import (
 // of Okabe and Ito, which people with colour blindness can distinguish.
 var (
 	ours   = []color.Color{color.RGBA{0, 114, 178, 255}, color.RGBA{86, 180, 233, 255}, color.RGBA{0, 158, 115, 255}}
-	others = []color.Color{color.RGBA{230, 159, 0, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{110, 110, 110, 255}, color.RGBA{0, 0, 0, 255}}
+	others = []color.Color{color.RGBA{230, 159, 0, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{110, 110, 110, 255}, color.RGBA{0, 0, 0, 255}, color.RGBA{240, 228, 66, 255}}
 )
 
 // The margins have room for a wider font than the measured one, because an SVG contains only

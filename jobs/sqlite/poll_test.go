@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -81,5 +83,37 @@ func TestOtherChangesByWAL(t *testing.T) {
 		if err := <-leased; err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A worker that waits gets a task of another process without polling: only the write to the
+// WAL can wake it.
+func TestOtherProcessWakesWorker(t *testing.T) {
+	path := filepath.Join(InMemory(t), "jobs.db")
+	s := openInside(t, path, Options{Poll: time.Hour})
+	s.pollInterval = time.Hour
+	leased := make(chan error, 1)
+	go func() { // ends with the store
+		_, err := s.Lease(t.Context(), driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
+		leased <- err
+	}()
+	began := time.Now()
+	waitFor(t, func() bool {
+		s.poller.mu.Lock()
+		defer s.poller.mu.Unlock()
+		return len(s.poller.leasers) == 1 && time.Since(began) > 2*settle // it polls for a while after it begins to watch
+	})
+	other := exec.CommandContext(t.Context(), os.Args[0], path) // enqueues a task, because its stdin is empty
+	other.Env = append(os.Environ(), "SQLITE_TEST_ROLE=open")
+	if text, err := other.CombinedOutput(); err != nil {
+		t.Fatalf("the other process: %v\n%s", err, text)
+	}
+	select {
+	case err := <-leased:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the worker was not woken")
 	}
 }

@@ -122,8 +122,9 @@ local function promote(q)
 end
 
 local function lease_suspect(q)
-  if redis.call('EXISTS', base .. 'held:' .. owner) == 1 then return end
-  for _, id in ipairs(redis.call('ZRANGE', base .. 'suspects:' .. q, 0, 99)) do
+  local suspects = redis.call('ZRANGE', base .. 'suspects:' .. q, 0, 99)
+  if #suspects == 0 or redis.call('EXISTS', base .. 'held:' .. owner) == 1 then return end
+  for _, id in ipairs(suspects) do
     local name = redis.call('HGET', base .. 'task:' .. id, 'name')
     if not name then
       redis.call('ZREM', base .. 'suspects:' .. q, id)
@@ -169,6 +170,7 @@ local function read_stream(q, budget)
   while left > 0 and budget > 0 do
     local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', left, 'STREAMS', key, '>')
     if not r then return end
+    local last = #r[1][2] < left -- nothing more to read
     for _, e in ipairs(r[1][2]) do
       budget = budget - 1
       local entry, fields = e[1], e[2]
@@ -188,6 +190,7 @@ local function read_stream(q, budget)
         set_aside(q, id, name, t[3])
       end
     end
+    if last then return end
   end
   return budget <= 0
 end
@@ -220,7 +223,7 @@ for i = FIRST + 9, FIRST + 8 + nq do
   end
 end
 if audit(tonumber(period), lost) then more = true end
-due_at(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
+if expiring then due_at(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2]) end
 redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(leased))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
 return { int(more and 0 or wait), lost, leases, broken }

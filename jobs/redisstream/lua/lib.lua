@@ -54,7 +54,15 @@ local function int(n)
 end
 
 local function publish_changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
-local function publish_due(q) redis.call('PUBLISH', base .. 'due', q) end
+
+-- publish_due wakes the workers that wait for tasks of q. They read when the script has ended,
+-- so one message for each queue is enough.
+local announced = {} -- queues that have a message
+local function publish_due(q)
+  if announced[q] then return end
+  announced[q] = true
+  redis.call('PUBLISH', base .. 'due', q)
+end
 
 -- aside_key returns the key of the tasks of a name that are set aside. It contains the length
 -- of the queue name, because both parts may contain a colon.
@@ -94,13 +102,14 @@ end
 
 -- ready raises an error if a task cannot be put into q. A script must call it before its
 -- first write, because Redis does not roll back.
+local is_ready = {} -- keys that this call of the script has checked
 local function ready(q, at)
+  local later = tonumber(at) > now
+  local key = base .. (later and 'later:' or 'stream:') .. q
+  if is_ready[key] then return end
   open_queue(q)
-  if tonumber(at) > now then
-    redis.call('ZCARD', base .. 'later:' .. q)
-  else
-    redis.call('XLEN', base .. 'stream:' .. q)
-  end
+  redis.call(later and 'ZCARD' or 'XLEN', key)
+  is_ready[key] = true
 end
 
 -- request_audit starts an audit. The next calls of lease.lua continue it.
@@ -210,10 +219,14 @@ end
 
 -- enlist adds an id to the list of all tasks, and removes up to three ids of tasks that no
 -- longer exist.
+local none_expired = false -- whether all such ids are removed
 local function enlist(id)
   redis.call('ZREM', base .. 'ended', id)
   redis.call('ZADD', base .. 'tasks', int(redis.call('INCR', base .. 'count')), id)
-  for _, old in ipairs(redis.call('ZRANGEBYSCORE', base .. 'ended', '-inf', int(now - KEEP * 1000), 'LIMIT', 0, 3)) do
+  if none_expired then return end
+  local expired = redis.call('ZRANGEBYSCORE', base .. 'ended', '-inf', int(now - KEEP * 1000), 'LIMIT', 0, 3)
+  none_expired = #expired == 0
+  for _, old in ipairs(expired) do
     if redis.call('EXISTS', base .. 'task:' .. old) == 0 then redis.call('ZREM', base .. 'tasks', old) end
     redis.call('ZREM', base .. 'ended', old)
   end
