@@ -6,6 +6,8 @@ GOLANGCI  := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.5.0
 VERSITYGW := $(TOOLS)/versitygw
 VERSITYGW_VERSION := v1.8.0
+CENTRIFUGO := $(TOOLS)/centrifugo
+CENTRIFUGO_VERSION := v6.9.1
 RESULTS   := $(CURDIR)/bench/results
 # The benchmarks write no results when the load average was above 1.5 before
 # make started to build; BENCH_FLAGS=-any-load overrides it.
@@ -122,13 +124,16 @@ $(GOLANGCI):
 $(VERSITYGW):
 	GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
+$(CENTRIFUGO):
+	GOBIN=$(TOOLS) $(GO) install github.com/centrifugal/centrifugo/v6@$(CENTRIFUGO_VERSION)
+
 check: fmt lint test race ## everything that a commit must pass
 
 fmt: ## gofmt and go fix
 	$(GO) fix ./...
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build ## all comparisons with other programs, within 20 minutes; results in bench/results
+bench: build $(CENTRIFUGO) ## all comparisons with other programs, within 20 minutes; results in bench/results
 	timeout 20m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
 	$(MAKE) bench-plots
 
@@ -136,7 +141,7 @@ bench-cost: build ## requests, compared with fasthttp's prefork, net/http and To
 	.ci/need wrk:wrk taskset:util-linux /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/cost $(BENCH_OUT)
 
-bench-sockets: build ## WebSockets, compared with fasthttp/websocket and Tornado
+bench-sockets: build $(CENTRIFUGO) ## WebSockets, compared with fasthttp/websocket, Centrifugo and Tornado
 	.ci/need taskset:util-linux /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/sockets $(BENCH_OUT)
 
@@ -155,9 +160,9 @@ bench-uploads: ## large, small and slow uploads, compared with nginx, tusd, Cadd
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads $(BENCH_OUT)
 
-bench-idle: ## memory of idle WebSockets, compared with Tornado, and of long polls
+bench-idle: $(CENTRIFUGO) ## memory of idle connections, compared with Centrifugo and others; make bench-idle SOCKETS=200000
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
-	$(GO) run ./bench/idle $(BENCH_OUT)
+	$(GO) run ./bench/idle $(if $(SOCKETS),-sockets $(SOCKETS)) $(BENCH_OUT)
 
 docs: ## generate docs/reference/configuration.md from the flags
 	$(GO) run ./app/internal/reference > docs/reference/configuration.md.new

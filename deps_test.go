@@ -141,6 +141,7 @@ var floors = map[string]int{
 	"bench/footprint":         50,
 	"bench/idle":              50,
 	"bench/sockets":           50,
+	"bench/centrifugo":        0,
 	"bench/process":           0,
 	"bench/figure":            0,
 }

@@ -5,6 +5,7 @@ package figure
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -25,6 +26,7 @@ type Figure struct {
 	Load    string    `json:"load"`    // load averages over 1, 5 and 15 minutes at the start of the run
 
 	Series []Series `json:"series"`
+	Notes  []string `json:"notes,omitempty"` // results of the same run that are in no series
 }
 
 // Series holds the values of one of the programs that are compared.
@@ -49,6 +51,12 @@ func (f *Figure) Add(series string, x, y float64) { f.add(series, Point{X: x, Y:
 func (f *Figure) AddRounds(series string, x float64, rounds []float64) {
 	rounds = slices.Sorted(slices.Values(rounds))
 	f.add(series, Point{x, rounds[len(rounds)/2], rounds[0], rounds[len(rounds)-1]})
+}
+
+// Note adds a sentence to the notes, and writes it to w.
+func (f *Figure) Note(w io.Writer, format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+	fmt.Fprintln(w, f.Notes[len(f.Notes)-1])
 }
 
 // Micros returns durations in microseconds.

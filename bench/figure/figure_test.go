@@ -22,6 +22,8 @@ func TestWrite(t *testing.T) {
 	f.Add("gale", 1, 2)
 	f.Add("tornado", 1, 20)
 	f.AddRounds("gale", 10, []float64{4, 2, 3})
+	var printed strings.Builder
+	f.Note(&printed, "%d clients", 3)
 	if err := out.Write(f, "some"); err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +37,9 @@ func TestWrite(t *testing.T) {
 	}
 	if len(got.Series) != 2 || len(got.Series[0].Points) != 2 || got.Series[0].Points[1] != (Point{10, 3, 2, 4}) || !got.Taken.Equal(f.Taken) {
 		t.Errorf("%s", text)
+	}
+	if printed.String() != "3 clients\n" || len(got.Notes) != 1 || got.Notes[0] != "3 clients" {
+		t.Errorf("printed %q, notes %q", printed.String(), got.Notes)
 	}
 	if !strings.Contains(got.Machine, "Linux ") || !strings.Contains(got.Machine, runtime.Version()) || got.Load != out.Load {
 		t.Errorf("machine %q, load %q", got.Machine, got.Load)

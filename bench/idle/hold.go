@@ -2,128 +2,293 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/epoll"
 )
 
+// Opcodes of frames (RFC 6455 §5.2).
 const (
-	// dialers is the number of connections that are opened at a time.
-	dialers = 32
-	// patience is the time limit for a response.
-	patience = time.Minute
+	opText  = 1
+	opClose = 8
+	opPing  = 9
+	opPong  = 10
 )
 
-const news = "New data available!"
+// held are connections that wait. If they are WebSockets, one goroutine reads from all of them
+// and responds to pings: a connection has no goroutine and no buffer.
+type held struct {
+	request request
+	first   int        // number of the first connection, from which its address follows
+	set     *epoll.Set // nil if the connections are not WebSockets
+	reading sync.WaitGroup
+	buf     []byte // of the goroutine that reads
 
-// request is the text to send on a connection, and the text that the response contains once
-// the request is waiting.
-type request struct{ text, want string }
+	mu       sync.Mutex
+	conns    []*conn
+	watches  uint64 // number of calls of Watch, so that each has another id
+	pings    int    // number of pings that were responded to
+	err      error  // first error of a connection
+	expected *expected
+}
 
-var (
-	socket = request{
-		text: "GET /websocket HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + strings.Repeat("A", 21) + "Q==\r\n\r\n",
-		want: "Welcome to the WebSocket server!",
+// conn is a connection that waits.
+type conn struct {
+	net.Conn
+
+	rest []byte // the first part of a frame whose other part has not arrived
+}
+
+// expected is a message that all connections will receive.
+type expected struct {
+	text []byte
+	at   []time.Time   // when each connection had it
+	over chan struct{} // closed when all have it, or a connection is lost
+}
+
+// begin starts the goroutine that reads.
+func (h *held) begin() (err error) {
+	if h.set, err = epoll.Open(); err != nil {
+		return err
 	}
-	poll   = request{text: "GET /longpoll?s=60 HTTP/1.1\r\nHost: bench\r\n\r\n", want: "Waiting for data..."}
-	stream = request{text: "GET /events/news HTTP/1.1\r\nHost: bench\r\n\r\n", want: "event: subscribed"}
-)
+	h.buf = make([]byte, 64<<10)
+	h.reading.Go(func() { // ends with close
+		h.fail(h.set.Run(h.readAll))
+	})
+	return nil
+}
 
-// held are connections with waiting requests.
-type held struct{ conns []net.Conn }
-
+// close closes all connections.
 func (h *held) close() {
+	if h.set != nil {
+		_ = h.set.Close() // Run ends in any case
+		h.reading.Wait()
+	}
 	for _, c := range h.conns {
 		_ = c.Close()
 	}
 }
 
-// hold opens n connections and sends a request on each. After an error it also returns
-// the open connections.
-func hold(ctx context.Context, addr string, n int, r request) (*held, error) {
-	h := &held{}
-	var mu sync.Mutex
-	var failed error
-	var opening sync.WaitGroup
-	for d := range dialers {
-		opening.Go(func() { // ends when its part of the connections is open
-			for i := d; i < n; i += dialers {
-				c, err := open(ctx, addr, r)
-				mu.Lock()
-				if c != nil {
-					h.conns = append(h.conns, c)
-				}
-				if err != nil && failed == nil {
-					failed = err
-				}
-				stop := failed != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
-			}
-		})
+// add adds a connection, even if opening it failed with err, and returns the error.
+func (h *held) add(c *conn, err error) error {
+	h.mu.Lock()
+	i := len(h.conns)
+	h.conns = append(h.conns, c)
+	h.mu.Unlock()
+	if err != nil || h.set == nil {
+		return err
 	}
-	opening.Wait()
-	return h, failed
+	if err := h.handle(c, nil); err != nil { // what arrived with the handshake
+		return err
+	}
+	return h.watch(c, i)
 }
 
-func open(ctx context.Context, addr string, r request) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+// watch waits for bytes from connection i.
+func (h *held) watch(c *conn, i int) (err error) {
+	h.mu.Lock()
+	h.watches++
+	id := h.watches<<32 | uint64(i)
+	h.mu.Unlock()
+	failed := c.control(func(fd int) { err = h.set.Watch(fd, epoll.Readable|epoll.PeerClosed, id) })
+	if failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (c *conn) control(use func(fd int)) error {
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) { use(int(fd)) })
+}
+
+// readAll reads from the connections with ids.
+func (h *held) readAll(ids []uint64) {
+	for _, id := range ids {
+		i := int(uint32(id))
+		h.mu.Lock()
+		c := h.conns[i]
+		h.mu.Unlock()
+		err := h.read(c)
+		if err == nil {
+			err = h.watch(c, i)
+		}
+		if err != nil {
+			h.fail(fmt.Errorf("connection %d: %w", i+1, err))
+		}
+	}
+}
+
+// read reads what has arrived.
+func (h *held) read(c *conn) (err error) {
+	n := 0
+	failed := c.control(func(fd int) {
+		for {
+			if n, err = unix.Read(fd, h.buf); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case errors.Is(err, unix.EAGAIN):
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		return io.EOF
+	}
+	return h.handle(c, h.buf[:n])
+}
+
+// handle handles the complete frames in c.rest and received, and keeps the last part.
+func (h *held) handle(c *conn, received []byte) error {
+	if len(c.rest) > 0 {
+		received = append(c.rest, received...)
+	}
+	for {
+		op, payload, rest, complete := cut(received)
+		if !complete {
+			c.rest = bytes.Clone(rest)
+			return nil
+		}
+		received = rest
+		switch {
+		case op == opClose:
+			return fmt.Errorf("the server has closed the connection: %q", payload)
+		case op == opPing:
+			if err := h.respond(c, opPong, payload); err != nil {
+				return err
+			}
+		case op == opText && h.request.ping != "" && string(payload) == h.request.ping:
+			if err := h.respond(c, opText, []byte(h.request.pong)); err != nil {
+				return err
+			}
+		case op == opText:
+			h.text(payload)
+		}
+	}
+}
+
+// cut cuts the first frame off the bytes that a server sent. If it is not complete, rest is
+// all of b.
+func cut(b []byte) (op byte, payload, rest []byte, complete bool) {
+	head, length := 2, uint64(0)
+	if len(b) >= head {
+		length = uint64(b[1])
+		switch length {
+		case 126:
+			head += 2
+		case 127:
+			head += 8
+		}
+	}
+	switch {
+	case len(b) < head:
+		return 0, nil, b, false
+	case length == 126:
+		length = uint64(binary.BigEndian.Uint16(b[2:]))
+	case length == 127:
+		length = binary.BigEndian.Uint64(b[2:])
+	}
+	if uint64(len(b)-head) < length {
+		return 0, nil, b, false
+	}
+	end := head + int(length)
+	return b[0] & 0x0f, b[head:end], b[end:], true
+}
+
+func (h *held) respond(c *conn, op byte, payload []byte) error {
+	h.mu.Lock()
+	h.pings++
+	h.mu.Unlock()
+	return c.send(op, payload)
+}
+
+// send sends a frame with up to 125 bytes. Its mask is 0, so the payload is sent as it is.
+func (c *conn) send(op byte, payload []byte) error {
+	const final, masked = 0x80, 0x80
+	_, err := c.Write(append([]byte{final | op, masked | byte(len(payload)), 0, 0, 0, 0}, payload...))
+	return err
+}
+
+// text handles a message.
+func (h *held) text(message []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.expected
+	if e == nil || len(e.at) == len(h.conns) || !bytes.Contains(message, e.text) {
+		return
+	}
+	if e.at = append(e.at, time.Now()); len(e.at) == len(h.conns) {
+		close(e.over)
+	}
+}
+
+// fail records the first error.
+func (h *held) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil || h.err != nil {
+		return
+	}
+	h.err = err
+	if e := h.expected; e != nil && len(e.at) < len(h.conns) {
+		close(e.over)
+		h.expected = nil
+	}
+}
+
+// state returns the number of pings that were responded to, and the first error.
+func (h *held) state() (pings int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pings, h.err
+}
+
+// expect must be called before a message is sent that all connections receive.
+func (h *held) expect(text string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expected = &expected{text: []byte(text), over: make(chan struct{})}
+	if len(h.conns) == 0 {
+		close(h.expected.over)
+	}
+	return h.err
+}
+
+// arrived waits until each connection has received the expected message, and returns when
+// that was.
+func (h *held) arrived() ([]time.Time, error) {
+	h.mu.Lock()
+	e, err := h.expected, h.err
+	h.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Write([]byte(r.text)); err != nil {
-		return c, err
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-e.over:
+	case <-late.C:
 	}
-	return c, await(c, r.want)
-}
-
-// await reads until text is received.
-func await(c net.Conn, text string) error {
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err == nil && len(e.at) < len(h.conns) {
+		return nil, fmt.Errorf("%d of %d connections have not received the message after %v", len(h.conns)-len(e.at), len(h.conns), patience)
 	}
-	var got []byte
-	piece := make([]byte, 1024)
-	for !bytes.Contains(got, []byte(text)) {
-		n, err := c.Read(piece)
-		got = append(got, piece[:n]...)
-		if err != nil {
-			return fmt.Errorf("%w instead of %q, after %q", err, text, got)
-		}
-	}
-	return nil
-}
-
-// arrivals returns the time from began until each connection received the message.
-func arrivals(conns []net.Conn, began time.Time) ([]time.Duration, error) {
-	took, faults := make([]time.Duration, len(conns)), make([]error, len(conns))
-	var reading sync.WaitGroup
-	for i, c := range conns {
-		reading.Go(func() { // ends with the message or an error
-			faults[i] = await(c, news)
-			took[i] = time.Since(began)
-		})
-	}
-	reading.Wait()
-	for _, err := range faults {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return took, nil
-}
-
-// publish publishes the message that all connections wait for.
-func publish(ctx context.Context, addr string) error {
-	h, err := hold(ctx, addr, 1, request{
-		text: "POST /publish/news HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: " + fmt.Sprint(len(news)) + "\r\n\r\n" + news,
-		want: `"seq":`,
-	})
-	h.close()
-	return err
+	return e.at, h.err
 }

@@ -1,13 +1,23 @@
 // Command idle opens many connections to one process and prints the memory for each
 // connection: make bench-idle.
 //
-// First it measures the resident memory of Gale and of Tornado with idle WebSockets, in
-// turns. Then it opens long polls and event streams on Gale, measures their memory, and
+// First it opens more and more WebSockets to Gale, each with a subscription to a channel. It
+// measures the resident memory of the process and the memory of the kernel, the time until a
+// message has reached all of them, and the CPU time while they wait. Then it
+// measures the resident memory of Gale and of other servers with idle WebSockets, in turns. At
+// last it opens long polls and event streams on Gale, measures their memory, and
 // the time until one published message has ended every poll and reached every stream.
+//
+//	go run ./bench/idle -sockets 200000
+//
+// It raises the limit of open files if it may. Otherwise Gale has several serving processes, and
+// several processes of this program hold the connections. They are opened from several
+// addresses of the loopback interface.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,25 +25,49 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
 	"github.com/galeserver/gale/bench/figure"
-	"github.com/galeserver/gale/bench/process"
 )
 
+// command is the command in the results.
+const command = "go run ./bench/idle -out bench/results"
+
+// warm is the number of connections that are opened before anything is measured.
+const warm = 100
+
+type bench struct {
+	sockets  int           // highest number of WebSockets on Gale
+	compared int           // number of WebSockets on each server of the comparison
+	waiters  int           // number of long polls, and of event streams
+	rounds   int           // number of turns of each server
+	wait     time.Duration // time during which the CPU time of idle WebSockets is measured
+	out      figure.Output
+	dir      string // folder of the servers
+	files    int    // number of connections that a process can have
+}
+
 func main() {
-	sockets := flag.Int("sockets", 10_000, "`number` of idle WebSockets")
-	waiters := flag.Int("waiters", 5000, "`number` of long polls, and of event streams")
-	rounds := flag.Int("rounds", 2, "`number` of turns of each server")
-	var out figure.Output
-	out.Flags(flag.CommandLine)
+	var b bench
+	flag.IntVar(&b.sockets, "sockets", 50_000, "highest `number` of idle WebSockets on Gale")
+	flag.IntVar(&b.compared, "compared", 10_000, "`number` of idle WebSockets on each server of the comparison")
+	flag.IntVar(&b.waiters, "waiters", 5000, "`number` of long polls, and of event streams")
+	flag.IntVar(&b.rounds, "rounds", 3, "`number` of turns of each server")
+	flag.DurationVar(&b.wait, "wait", 50*time.Second, "`time` during which the CPU time of idle WebSockets is measured")
+	b.out.Flags(flag.CommandLine)
+	holding := flag.Bool("hold", false, "run as a process that holds connections and is controlled on standard input")
+	first := flag.Int("first", 0, "`number` of the first connection with -hold")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := out.Check()
-	if err == nil {
-		err = run(ctx, os.Stdout, *sockets, *waiters, *rounds, &out)
+	var err error
+	switch {
+	case *holding:
+		err = serveHolder(ctx, *first)
+	default:
+		if err = b.check(); err == nil {
+			err = b.run(ctx, os.Stdout)
+		}
 	}
 	stop()
 	if err != nil {
@@ -42,122 +76,44 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out *figure.Output) (err error) {
-	dir, err := os.MkdirTemp("", "gale-idle-")
-	if err != nil {
+// check checks the flags and the machine before anything is measured.
+func (b *bench) check() error {
+	if min(b.sockets, b.compared) < 2 || min(b.waiters, b.rounds) < 1 || b.wait < time.Second {
+		return errors.New("-sockets and -compared need at least 2, -waiters and -rounds 1, and -wait 1s")
+	}
+	if err := b.out.Check(); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if text, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the server: %w\n%s", err, text)
-	}
-	f := out.Begin(fmt.Sprintf("%d idle connections, one process", sockets), "go run ./bench/idle -out bench/results")
-	f.Y = "KiB of resident memory for each"
-	fmt.Fprintf(w, "%d idle WebSockets on one process; KiB of resident memory for each\n", sockets)
-	var ratios []float64
-	var costs [2][]float64
-	for round := range rounds {
-		var each [2]float64
-		for i, begin := range []starter{gale, tornado} {
-			if each[i], err = measure(ctx, dir, begin, sockets); err != nil {
-				return err
-			}
-			costs[i] = append(costs[i], each[i])
-		}
-		ratios = append(ratios, each[0]/each[1])
-		fmt.Fprintf(w, "round %d:  gale %.1f  tornado %.1f  ratio %.2f\n", round+1, each[0], each[1], each[0]/each[1])
-	}
-	slices.Sort(ratios)
-	fmt.Fprintf(w, "median ratio %.2f\n", ratios[len(ratios)/2])
-	for i, name := range []string{"gale, WebSockets", "Tornado, WebSockets"} {
-		slices.Sort(costs[i])
-		f.Add(name, 0, costs[i][len(costs[i])/2])
-	}
-	if err := measureWaiting(ctx, w, dir, waiters, f); err != nil {
+	var err error
+	if b.files, err = allow(max(b.sockets, b.compared, 2*b.waiters)); err != nil {
 		return err
 	}
-	return out.Write(f, "idle")
-}
-
-// settle is the waiting time before the memory of a process is read.
-const settle = 3 * time.Second
-
-// measure returns the memory for each of n idle WebSockets in KiB.
-func measure(ctx context.Context, dir string, start starter, n int) (float64, error) {
-	s, err := start(ctx, dir)
-	defer s.end()
-	if err != nil {
-		return 0, err
+	if need := max(b.compared, 2*b.waiters, spare); b.files < need {
+		return fmt.Errorf("one process can have %d connections, -compared and -waiters need %d: raise the limit of open files (ulimit -Hn): %w", b.files, need, errTooLow)
 	}
-	warm, err := hold(ctx, s.addr, 100, socket)
-	warm.close()
-	if err != nil {
-		return 0, err
-	}
-	return cost(ctx, s, func() (*held, error) { return hold(ctx, s.addr, n, socket) })
-}
-
-// cost returns the additional memory of a server for each of the connections, in KiB.
-func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, error) {
-	before, err := process.Resident(s.pid)
-	if err != nil {
-		return 0, err
-	}
-	h, err := open()
-	defer h.close()
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(settle):
-	}
-	after, err := process.Resident(s.pid)
-	return float64(after-before) / 1024 / float64(len(h.conns)), err
-}
-
-// measureWaiting measures long polls and event streams.
-func measureWaiting(ctx context.Context, w io.Writer, dir string, n int, f *figure.Figure) error {
-	s, err := gale(ctx, dir)
-	defer s.end()
-	if err != nil {
-		return err
-	}
-	var polls, streams *held
-	for _, kind := range []struct {
-		name string
-		held **held
-		open request
-	}{{"long polls", &polls, poll}, {"event streams", &streams, stream}} {
-		before, err := process.Resident(s.pid)
-		if err != nil {
-			return err
-		}
-		h, err := hold(ctx, s.addr, n, kind.open)
-		defer h.close()
-		*kind.held = h
-		if err != nil {
-			return fmt.Errorf("%s: %w", kind.name, err)
-		}
-		after, err := process.Resident(s.pid)
-		if err != nil {
-			return err
-		}
-		each := float64(after-before) / 1024 / float64(n)
-		fmt.Fprintf(w, "%d %s: %.1f KiB of resident memory for each\n", n, kind.name, each)
-		f.Add("gale, "+kind.name, 0, each)
-	}
-	began := time.Now()
-	if err := publish(ctx, s.addr); err != nil {
-		return err
-	}
-	took, err := arrivals(append(polls.conns, streams.conns...), began)
-	if err != nil {
-		return err
-	}
-	slices.Sort(took)
-	fmt.Fprintf(w, "one message reached all %d: p50 %v, last %v\n",
-		len(took), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	return nil
+}
+
+func (b *bench) run(ctx context.Context, w io.Writer) (err error) {
+	if b.dir, err = os.MkdirTemp("", "gale-idle-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	for name, source := range map[string]string{"server": ".", "sockets": "./bench/sockets"} {
+		if text, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), source).CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", source, err, text)
+		}
+	}
+	if err := b.growth(ctx, w); err != nil {
+		return err
+	}
+	f := b.out.Begin(fmt.Sprintf("%d idle connections, one process", b.compared), command)
+	f.Y = "KiB of resident memory for each"
+	if err := b.compare(ctx, w, f); err != nil {
+		return err
+	}
+	if err := waiters(ctx, w, b.dir, b.waiters, f); err != nil {
+		return err
+	}
+	return b.out.Write(f, "idle")
 }

@@ -2,31 +2,40 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/galeserver/gale/bench/centrifugo"
 	"github.com/galeserver/gale/bench/process"
 )
 
-// server is a server under test. pid is the process that has the connections.
+// server is a server under test. pids are the processes that have the connections.
 type server struct {
 	addr string
-	pid  int
+	pids []int
 	end  func()
 }
 
 type starter func(ctx context.Context, dir string) (*server, error)
 
 // gale starts Gale with one serve child.
-func gale(ctx context.Context, dir string) (*server, error) {
+func gale(ctx context.Context, dir string) (*server, error) { return beginGale(ctx, dir, 1) }
+
+// beginGale starts Gale with a number of serve children.
+func beginGale(ctx context.Context, dir string, procs int) (*server, error) {
 	s, pid, err := begin(ctx, func(port string) []string {
 		return []string{
-			filepath.Join(dir, "server"), "serve", "-port", port, "-procs", "1", "-workers", "0",
-			"-data", filepath.Join(dir, "data"), "-admin", "", "-log-level", "warn",
+			filepath.Join(dir, "server"), "serve", "-port", port, "-procs", strconv.Itoa(procs), "-workers", "0",
+			"-data", filepath.Join(dir, "data"), "-admin", "", "-log-level", "error",
 		}
 	})
-	if err == nil {
-		s.pid, err = process.Child(ctx, pid, "server: serve.0")
+	for i := 0; i < procs && err == nil; i++ {
+		var child int
+		child, err = process.Child(ctx, pid, fmt.Sprintf("server: serve.%d", i))
+		s.pids = append(s.pids, child)
 	}
 	if err != nil {
 		return s, err
@@ -39,12 +48,38 @@ func gale(ctx context.Context, dir string) (*server, error) {
 	}
 }
 
+// fast starts the peer of bench/sockets on fasthttp/websocket.
+func fast(ctx context.Context, dir string) (*server, error) {
+	return alone(ctx, func(port string) []string {
+		return []string{filepath.Join(dir, "sockets"), "-peer", "127.0.0.1:" + port}
+	})
+}
+
+// startCentrifugo starts Centrifugo.
+func startCentrifugo(ctx context.Context, dir string) (*server, error) {
+	command, err := centrifugo.Command(dir)
+	if err != nil {
+		return &server{end: func() {}}, err
+	}
+	return alone(ctx, func(port string) (argv []string) {
+		for _, arg := range command {
+			argv = append(argv, strings.Replace(arg, "PORT", port, 1))
+		}
+		return argv
+	})
+}
+
 // tornado starts Debian's Tornado with Debian's Python.
 func tornado(ctx context.Context, _ string) (*server, error) {
-	s, pid, err := begin(ctx, func(port string) []string {
-		return []string{"/usr/bin/python3", "bench/idle/tornado_idle.py", port}
+	return alone(ctx, func(port string) []string {
+		return []string{"/usr/bin/python3", "bench/sockets/tornado_sockets.py", port}
 	})
-	s.pid = pid
+}
+
+// alone starts a server that is one process.
+func alone(ctx context.Context, command func(port string) []string) (*server, error) {
+	s, pid, err := begin(ctx, command)
+	s.pids = []int{pid}
 	return s, err
 }
 

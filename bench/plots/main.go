@@ -23,6 +23,7 @@ type figure struct {
 	Taken                time.Time
 	Machine, Load        string
 	Series               []series
+	Notes                []string // sentences below the table
 
 	name string // file name without .json
 }

@@ -14,7 +14,7 @@ const bars = `{"title":"GET <&>","command":"go run ./bench/x","y":"µs","taken":
 "series":[{"name":"fast","points":[{"x":0,"y":5}]},{"name":"gale","points":[{"x":0,"y":10}]}]}`
 
 const lines = `{"title":"growth","command":"go run ./bench/y","x":"connections","y":"µs","log":true,"taken":"2026-01-02T03:04:05Z",
-"series":[{"name":"gale","points":[{"x":1,"y":5},{"x":1000,"y":1234}]},{"name":"other","points":[{"x":1000,"y":7}]}]}`
+"series":[{"name":"gale","points":[{"x":1,"y":5},{"x":1000,"y":1234}]},{"name":"other","points":[{"x":1000,"y":7}]}],"notes":["It rained.","It snowed."]}`
 
 // The SVG and the tables contain every name and value.
 func TestRun(t *testing.T) {
@@ -42,6 +42,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"2026-01-02 03:04:05 UTC, 2 × CPU, load average at the start 1 2 3: `go run ./bench/x`",
 		"| fast | 5 | 0.50 |", "| gale | 10.0 | 1.00 |", "| µs | 1 connections | 1000 connections |", "| other |  | 7 |", "| gale | 5 | 1234 |",
+		"| other |  | 7 |\n\n- It rained.\n- It snowed.\n",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("no %q in\n%s", want, page)

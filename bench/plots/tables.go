@@ -15,6 +15,9 @@ func tables(all []figure) string {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average at the start %s: `%s`\n\n",
 			f.Title, f.Title, f.name, f.Taken.UTC().Format(time.DateTime+" MST"), f.Machine, f.Load, f.Command)
 		f.table(&b)
+		if len(f.Notes) > 0 {
+			b.WriteString("\n- " + strings.Join(f.Notes, "\n- ") + "\n")
+		}
 	}
 	return b.String()
 }

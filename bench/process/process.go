@@ -109,7 +109,37 @@ func Resident(pid int) (int64, error) { return memory(pid, "status", "VmRSS:") }
 func Proportional(pid int) (int64, error) { return memory(pid, "smaps_rollup", "Pss:") }
 
 func memory(pid int, file, field string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	return size(fmt.Sprintf("/proc/%d/%s", pid, file), field)
+}
+
+// Available returns the memory of the machine that programs can use, in bytes: MemAvailable of
+// proc_meminfo(5).
+func Available() (int64, error) { return size("/proc/meminfo", "MemAvailable:") }
+
+// Kernel returns the memory that the kernel uses for sockets, files and other objects, in
+// bytes: Slab of proc_meminfo(5), and the data in the buffers of TCP sockets (/proc/net/sockstat).
+// It is that of the whole machine.
+func Kernel() (int64, error) {
+	objects, err := size("/proc/meminfo", "Slab:")
+	if err != nil {
+		return 0, err
+	}
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == "TCP:" {
+			pages, err := strconv.ParseInt(fields[len(fields)-1], 10, 64) // after "mem"
+			return objects + pages*int64(os.Getpagesize()), err
+		}
+	}
+	return 0, errors.New("/proc/net/sockstat: no TCP")
+}
+
+// size returns the value of a field, in bytes.
+func size(file, field string) (int64, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
@@ -119,5 +149,5 @@ func memory(pid int, file, field string) (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("process %d: no %s", pid, field)
+	return 0, fmt.Errorf("%s: no %s", file, field)
 }

@@ -8,25 +8,124 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/bench/centrifugo"
 )
 
 // patience is the time limit for one message.
 const patience = time.Minute
 
 // clients are connected WebSockets.
-type clients []*websocket.Conn
+type clients []client
+
+// client is a connected WebSocket of a broadcast or an echo.
+type client interface {
+	// join makes the client ready to receive messages.
+	join() error
+	// send sends a message. In a broadcast all clients receive it.
+	send(text string) error
+	// receive returns the next message.
+	receive() (string, error)
+	close()
+}
+
+// plain is a client of the demonstration, whose messages are texts.
+type plain struct{ ws *websocket.Conn }
+
+// join receives the welcome message.
+func (c plain) join() error {
+	_, err := c.receive()
+	return err
+}
+
+func (c plain) send(text string) error {
+	return c.ws.WriteMessage(websocket.TextMessage, []byte(text))
+}
+
+func (c plain) receive() (string, error) {
+	if err := c.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	_, text, err := c.ws.ReadMessage()
+	return string(text), err
+}
+
+func (c plain) close() { _ = c.ws.Close() }
+
+// subscriber is a client of Centrifugo.
+type subscriber struct {
+	plain
+
+	channel string
+	next    []string   // messages that were received together with the last one
+	sending sync.Mutex // held while something is sent: receive responds to pings
+}
+
+// join connects and subscribes.
+func (c *subscriber) join() error {
+	for _, text := range []string{centrifugo.Connect, centrifugo.Subscribe(c.channel)} {
+		if err := c.write(text); err != nil {
+			return err
+		}
+		reply, err := c.plain.receive()
+		if err != nil {
+			return err
+		}
+		if _, _, err := centrifugo.Published([]byte(reply)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *subscriber) send(text string) error {
+	return c.write(centrifugo.Publish(c.channel, text))
+}
+
+func (c *subscriber) write(message string) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	return c.plain.send(message)
+}
+
+func (c *subscriber) receive() (text string, err error) {
+	for len(c.next) == 0 {
+		message, err := c.plain.receive()
+		if err != nil {
+			return "", err
+		}
+		var ping bool
+		if c.next, ping, err = centrifugo.Published([]byte(message)); err != nil {
+			return "", err
+		}
+		if ping {
+			if err := c.write(centrifugo.Pong); err != nil {
+				return "", err
+			}
+		}
+	}
+	text, c.next = c.next[0], c.next[1:]
+	return "Broadcast: " + text, nil
+}
 
 // dial opens n WebSockets. After an error it also returns those that are open.
-func dial(ctx context.Context, addr, path string, n int) (all clients, err error) {
+func (c *candidate) dial(ctx context.Context, path string, n int) (all clients, err error) {
+	if c.channel != "" {
+		path = centrifugo.Path
+	}
 	for range n {
-		c, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+path, nil)
+		ws, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+c.Addr+path, nil)
 		if err != nil {
-			return all, err
+			return all, fmt.Errorf("connect to %s: %w", c.Name, err)
 		}
 		_ = resp.Body.Close() // empty after a successful handshake
-		all = append(all, c)
-		if _, err := receive(c); err != nil {
-			return all, err
+		var one client = plain{ws}
+		if c.channel != "" {
+			one = &subscriber{plain: plain{ws}, channel: c.channel}
+		}
+		all = append(all, one)
+		if err := one.join(); err != nil {
+			return all, fmt.Errorf("connect to %s: %w", c.Name, err)
 		}
 	}
 	return all, nil
@@ -34,17 +133,8 @@ func dial(ctx context.Context, addr, path string, n int) (all clients, err error
 
 func (all clients) close() {
 	for _, c := range all {
-		_ = c.Close()
+		c.close()
 	}
-}
-
-// receive returns the next message.
-func receive(c *websocket.Conn) (string, error) {
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return "", err
-	}
-	_, text, err := c.ReadMessage()
-	return string(text), err
 }
 
 // echo lets each client send messages for the time length. A client sends the next message
@@ -68,11 +158,11 @@ func (all clients) echo(length time.Duration) (total int, err error) {
 	return total, errors.Join(faults...)
 }
 
-func sendOne(c *websocket.Conn) error {
-	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+func sendOne(c client) error {
+	if err := c.send("hello"); err != nil {
 		return err
 	}
-	response, err := receive(c)
+	response, err := c.receive()
 	if err == nil && response != "You said: hello" {
 		err = fmt.Errorf("the response is %q", response)
 	}
@@ -90,7 +180,7 @@ func (all clients) broadcast(length time.Duration) (deliveries int, err error) {
 		next[i] = make(chan int, 1)
 		listening.Go(func() { // ends when next is closed
 			for n := range next[i] {
-				text, err := receive(c)
+				text, err := c.receive()
 				if want := fmt.Sprintf("Broadcast: %d", n); err == nil && text != want {
 					err = fmt.Errorf("received %q, want %q", text, want)
 				}
@@ -102,7 +192,7 @@ func (all clients) broadcast(length time.Duration) (deliveries int, err error) {
 		for i := range next {
 			next[i] <- n
 		}
-		err = all[0].WriteMessage(websocket.TextMessage, fmt.Append(nil, n))
+		err = all[0].send(fmt.Sprint(n))
 		for range all {
 			err = errors.Join(err, <-received)
 		}

@@ -1,7 +1,8 @@
 // Command sockets compares the cost of WebSocket messages in a server: of an echo, and
 // of a broadcast by the number of clients. Gale sends a broadcast through the embedded
 // state server and keeps it in a history. fasthttp's WebSocket library and Tornado send
-// it within one process.
+// it within one process. Centrifugo sends it with its engine in memory, on a channel without
+// and on one with a history; it has no echo.
 //
 //	go run ./bench/sockets [-rounds 3] [-time 2s] [-out FOLDER [-any-load]]
 //
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/galeserver/gale/bench/figure"
@@ -64,7 +66,10 @@ func (b *bench) main() error {
 	if err != nil {
 		return err
 	}
-	all := candidates(self, dir)
+	all, err := candidates(self, dir)
+	if err != nil {
+		return err
+	}
 	for _, c := range all {
 		defer c.Stop()
 		if err := c.Start(ctx, "0"); err != nil {
@@ -80,6 +85,7 @@ func (b *bench) main() error {
 func (b *bench) echo(ctx context.Context, all []*candidate) error {
 	f := b.out.Begin(fmt.Sprintf("WebSocket echo, %d clients", echoing), command)
 	f.Y = "CPU per message, µs"
+	all = slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.channel != "" })
 	err := b.turns(ctx, all, "/websocket", echoing, clients.echo)
 	if err != nil {
 		return err
@@ -123,7 +129,7 @@ func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
 func (b *bench) turns(ctx context.Context, all []*candidate, path string, n int, work func(clients, time.Duration) (int, error)) error {
 	for range b.rounds {
 		for _, c := range all {
-			conns, err := dial(ctx, c.Addr, path, n)
+			conns, err := c.dial(ctx, path, n)
 			if err == nil {
 				err = c.measure(func() (int, error) { return work(conns, b.length) })
 			}

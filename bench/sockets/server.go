@@ -5,13 +5,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/galeserver/gale/bench/centrifugo"
 	"github.com/galeserver/gale/bench/process"
 )
 
 // candidate is a server in the comparison.
 type candidate struct {
 	process.Server
-	cost []time.Duration // CPU time per message or delivery, for each turn
+	channel string          // channel of the broadcast in Centrifugo; empty for other servers
+	cost    []time.Duration // CPU time per message or delivery, for each turn
 }
 
 func newCandidate(name string, command ...string) *candidate {
@@ -20,16 +22,24 @@ func newCandidate(name string, command ...string) *candidate {
 
 // candidates returns the servers to compare. The second Gale has two processes, so each
 // broadcast is sent between processes.
-func candidates(self, dir string) []*candidate {
+func candidates(self, dir string) ([]*candidate, error) {
 	gale := func(name, procs string) *candidate {
 		return newCandidate(name, "bin/server", "-port", "PORT", "-admin", "", "-procs", procs, "-workers", "0", "-data", filepath.Join(dir, procs), "-log-level", "error")
 	}
+	command, err := centrifugo.Command(dir)
+	if err != nil {
+		return nil, err
+	}
+	plain, kept := newCandidate("Centrifugo", command...), newCandidate("Centrifugo, history and recovery", command...)
+	plain.channel, kept.channel = centrifugo.Broadcast, centrifugo.Kept
 	return []*candidate{
 		newCandidate("fasthttp/websocket", self, "-peer", "127.0.0.1:PORT"),
 		gale("gale", "1"),
 		gale("gale, 2 processes", "2"),
+		plain,
+		kept,
 		newCandidate("Tornado", "/usr/bin/python3", "bench/sockets/tornado_sockets.py", "PORT"),
-	}
+	}, nil
 }
 
 // measure adds the cost of each message of work.

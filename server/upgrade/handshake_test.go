@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -347,4 +351,59 @@ func inflate(t *testing.T, data []byte) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// Handshakes have nothing of earlier ones or of those at the same time, although they use the same
+// memory.
+func TestHandshakesAreIndependent(t *testing.T) {
+	t.Parallel()
+	addr := echo(t, upgrade.Options{Protocols: []string{"chat"}, Compress: true})
+	const deflate = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	var mu sync.Mutex
+	ids := map[string]bool{}
+	var clients sync.WaitGroup
+	for client := range 8 {
+		clients.Go(func() {
+			for i := range 20 {
+				nonce := fmt.Appendf(nil, "client %02d try %02d", client, i) // 16 bytes
+				key := base64.StdEncoding.EncodeToString(nonce)
+				fields, protocol, extension := connectionField+upgradeField+versionField+"Sec-WebSocket-Key: "+key+"\r\n", "", ""
+				if i%3 == 1 {
+					protocol = "chat"
+					fields += "Sec-WebSocket-Protocol: chat\r\n"
+				}
+				if i%4 == 1 {
+					extension = deflate
+					fields += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+				}
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: test\r\n"+fields+"\r\n")
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				_ = conn.Close()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				h := resp.Header
+				if resp.StatusCode != http.StatusSwitchingProtocols || h.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) ||
+					h.Get("Sec-WebSocket-Protocol") != protocol || h.Get("Sec-WebSocket-Extensions") != extension {
+					t.Errorf("client %d, try %d: %d %v", client, i, resp.StatusCode, h)
+				}
+				mu.Lock()
+				if id := h.Get("X-Request-Id"); id == "" || ids[id] {
+					t.Errorf("the request id %q is empty or not new", id)
+				} else {
+					ids[id] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	clients.Wait()
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -34,14 +35,34 @@ const (
 	headerExtensions = "Sec-Websocket-Extensions"
 )
 
+// headerID is the header field of the response with the id of the request.
+const headerID = "X-Request-Id"
+
 // Handshake is a valid request for a WebSocket. It is a copy, so it can be used after
 // fasthttp has released the request.
 type Handshake struct {
+	exchange *exchange
+	offered  []string // subprotocols that the client offers
+	deflate  bool     // true if the client offers compression
+}
+
+// exchange is the request for the library and the header of the response. They are used again
+// for later handshakes: otherwise each handshake would leave more than a kilobyte of garbage
+// between the objects of connections, and its memory could not be returned to the system while
+// they are open.
+type exchange struct {
 	request        *http.Request
 	responseHeader http.Header
-	offered        []string // subprotocols that the client offers
-	deflate        bool     // true if the client offers compression
 }
+
+var exchanges = sync.Pool{New: func() any {
+	return &exchange{
+		&http.Request{Method: http.MethodGet, Header: http.Header{
+			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, headerVersion: {"13"}, headerKey: {""},
+		}},
+		http.Header{headerID: {""}},
+	}
+}}
 
 // Read checks the header of a request (RFC 6455 §4.2.1). It is stricter than the WebSocket
 // library, which accepts any Sec-WebSocket-Key.
@@ -69,14 +90,10 @@ func Read(ctx *fasthttp.RequestCtx, reason string) (*Handshake, error) {
 	case err != nil || len(key) != 16:
 		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
-	r := &http.Request{Method: http.MethodGet, Header: http.Header{
-		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, headerVersion: {"13"},
-		headerKey: {base64.StdEncoding.EncodeToString(key)},
-	}}
-	return &Handshake{
-		request: r, responseHeader: http.Header{"X-Request-Id": {server.RequestID(ctx)}},
-		offered: protocols(h), deflate: offersDeflate(server.List(h, headerExtensions)),
-	}, nil
+	e := exchanges.Get().(*exchange)
+	e.request.Header[headerKey][0] = base64.StdEncoding.EncodeToString(key)
+	e.responseHeader[headerID][0] = server.RequestID(ctx)
+	return &Handshake{exchange: e, offered: protocols(h), deflate: offersDeflate(server.List(h, headerExtensions))}, nil
 }
 
 // upgradeRequired writes a 426 response. It must have the required protocol in Upgrade (RFC
@@ -130,16 +147,20 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 		HandshakeTimeout: o.Timeout, EnableCompression: o.Compress && h.deflate,
 		CheckOrigin: func(*http.Request) bool { return true }, // checked by the route's Admit
 	}
-	r, header, protocol := h.request, h.responseHeader, selectProtocol(h.offered, o.Protocols)
+	e, protocol := h.exchange, selectProtocol(h.offered, o.Protocols)
 	*h = Handshake{} // frees its memory even if the caller keeps h
+	header := e.request.Header
+	delete(header, headerProtocol) // of an earlier handshake
+	delete(header, headerExtensions)
 	if protocol != "" {
 		upgrader.Subprotocols = []string{protocol}
-		r.Header.Set(headerProtocol, protocol)
+		header.Set(headerProtocol, protocol)
 	}
 	if upgrader.EnableCompression {
-		r.Header.Set(headerExtensions, deflateExtension)
+		header.Set(headerExtensions, deflateExtension)
 	}
-	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn, exact: o.Exact}}, r, header)
+	defer exchanges.Put(e) // the library keeps none of it
+	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn, exact: o.Exact}}, e.request, e.responseHeader)
 }
 
 // hijacker is the http.ResponseWriter through which the library gets the connection.
