@@ -18,7 +18,7 @@ func (b *bench) compare(ctx context.Context, w io.Writer, f *figure.Figure) erro
 		cost  []float64
 	}{
 		{name: "gale, WebSockets", start: gale, open: socket},
-		{name: "fasthttp/websocket, WebSockets", start: fast, open: socket},
+		{name: "fasthttp/websocket", start: fast, open: socket},
 		{name: "Centrifugo, WebSockets", start: startCentrifugo, open: centrifuge},
 		{name: "Tornado, WebSockets", start: tornado, open: socket},
 	}
