@@ -10,7 +10,7 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// CloseError is the error for a close frame of the client that violates RFC 6455 in a way
+// CloseError is the error for a frame of the client that violates RFC 6455 or RFC 7692 in a way
 // that the WebSocket library does not detect, or for which it uses the wrong close code.
 // No close frame has been sent in response.
 type CloseError struct {
@@ -22,14 +22,17 @@ func (f *CloseError) Error() string { return f.Reason }
 
 // The payload of a close frame is empty or begins with a code of two bytes (§5.5.1), and
 // the reason is UTF-8 (§8.1). The library treats a payload of one byte as empty, and
-// reports a reason that is not UTF-8 with close code 1002.
+// reports a reason that is not UTF-8 with close code 1002. With compression it accepts RSV1, which
+// marks a compressed message in its first frame (RFC 7692 §6), in all frames.
 var (
 	errShortClose  = &CloseError{websocket.CloseProtocolError, "close frame with a payload of one byte"}
+	errReserved    = &CloseError{websocket.CloseProtocolError, "RSV1 in a frame that does not begin a message"}
 	errCloseReason = &CloseError{websocket.CloseInvalidFramePayloadData, "reason of the close frame is not UTF-8"}
 )
 
 const (
 	fin          = 0x80 // bit of the first byte: the last fragment of a message
+	rsv1         = 0x40 // bit of the first byte: a compressed message
 	finalClose   = 0x88 // first byte of a close frame: FIN, no reserved bits
 	firstControl = 8    // lowest opcode of control frames
 	masked       = 0x80
@@ -39,7 +42,8 @@ const (
 )
 
 // closeGuard is a connection that parses the headers of the frames that the client sends.
-// A Read that would return the last byte of a malformed close frame fails.
+// A Read that would return the last byte of a malformed close frame, or of the header of a frame with
+// RSV1 that does not begin a message, fails.
 type closeGuard struct {
 	net.Conn
 	head  [maxFrameHead]byte // header of the current frame
@@ -79,8 +83,8 @@ func (g *closeGuard) wanted() uint64 {
 }
 
 // scan parses data and returns the number of bytes that Read may return. That is all of
-// data, unless scan finds a malformed close frame: then it sets g.err, and the number ends
-// before the last byte of that frame.
+// data, unless scan finds a malformed frame: then it sets g.err, and the number ends before the
+// last byte of that close frame or header.
 func (g *closeGuard) scan(data []byte) int {
 	for i := 0; i < len(data); {
 		if g.left == 0 {
@@ -88,6 +92,9 @@ func (g *closeGuard) scan(data []byte) int {
 			g.have++
 			i++
 			g.parseHead()
+			if g.err != nil {
+				return i - 1
+			}
 			continue
 		}
 		part := data[i:][:min(uint64(len(data)-i), g.left)]
@@ -111,7 +118,12 @@ func (g *closeGuard) parseHead() {
 	if g.have < g.headSize() {
 		return
 	}
-	if opcode := g.head[0] & 0x0f; opcode < firstControl {
+	opcode := g.head[0] & 0x0f
+	if g.head[0]&rsv1 != 0 && (opcode == 0 || opcode >= firstControl) {
+		g.err = errReserved
+		return
+	}
+	if opcode < firstControl {
 		g.open = g.head[0]&fin == 0
 	}
 	length := uint64(g.head[1] &^ masked)

@@ -29,10 +29,10 @@ func (s *segments) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// badClose returns the index of the last byte of the first malformed close frame in data, and
-// the close code for it. The code is 0 if there is no such frame. Unlike closeGuard it gets all
+// badFrame returns the index of the last byte of the first malformed close frame in data, or of the
+// first header with a misplaced RSV1, and the close code for it. The code is 0 if there is no such frame. Unlike closeGuard it gets all
 // of data in one call.
-func badClose(data []byte) (at, code int) {
+func badFrame(data []byte) (at, code int) {
 	for i := 0; i+2 <= len(data); {
 		first, second, length, size := data[i], data[i+1], uint64(data[i+1]&0x7f), 2
 		var bytes int
@@ -54,6 +54,9 @@ func badClose(data []byte) (at, code int) {
 		size += bytes
 		if second&0x80 != 0 {
 			size += 4
+		}
+		if opcode := first & 0x0f; first&0x40 != 0 && (opcode == 0 || opcode >= 8) && i+size <= len(data) {
+			return i + size - 1, 1002
 		}
 		if i+size > len(data) || length > uint64(len(data)-i-size) {
 			return 0, 0
@@ -77,12 +80,13 @@ func badClose(data []byte) (at, code int) {
 }
 
 // FuzzCloseGuard checks that Read returns everything before the last byte of the first
-// malformed close frame and nothing after it, no matter how the data is split.
+// malformed close frame or header and nothing after it, no matter how the data is split.
 func FuzzCloseGuard(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x88\x80mask", "\x88\x81maskx", "\x88\x82mask\x6e\x89", "\x88\x83mask\x6e\x89\xff", "\x81\x85maskhello\x88\x81maskx",
 		"\x81\xfe\x00\x01maskx\x88\x81maskx", "\x82\xff\x00\x00\x00\x00\x00\x00\x00\x01maskx\x88\x81maskx", "\x88\x01x", "\x08\x81maskx",
 		"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xffmaskx", "\x88\xfe\x00\x01maskx",
+		"\xc1\x80mask\xc0\x81maskx", "\xc9\x80mask", "\xc8\xfe\x00\x01mas",
 	} {
 		f.Add([]byte(seed), uint8(0))
 		f.Add([]byte(seed), uint8(1))
@@ -90,7 +94,7 @@ func FuzzCloseGuard(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
 		guard := &closeGuard{Conn: &segments{data: data, size: int(size)}}
 		got, err := io.ReadAll(guard)
-		at, code := badClose(data)
+		at, code := badFrame(data)
 		if code == 0 {
 			if err != nil || !bytes.Equal(got, data) {
 				t.Fatalf("%q, %v of %q", got, err, data)
