@@ -156,6 +156,9 @@ func (m *monitor) resetAfterPause(now time.Time) {
 		for p := range m.slots.processes() {
 			p.readyAt = now
 			p.health = health{accepted: p.health.accepted, stalledSince: now}
+			if p.state == StateStalled {
+				p.since = now // later heartbeats are compared with it, see heartbeatSinceStall
+			}
 		}
 	}
 	m.lastCheck = now.Round(0)

@@ -122,15 +122,15 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 
 // logLimiter limits a log line to one per logInterval.
 type logLimiter struct {
-	lastLine atomic.Int64 // Unix time in nanoseconds of the last line
+	lastLine atomic.Int64 // nanoseconds from clockStart to the last line; 0: none
 	pending  atomic.Int64 // events since that line
 }
 
 // add counts an event. It returns 0, or the number of events to log if a line is due.
 func (t *logLimiter) add(now time.Time) int64 {
 	t.pending.Add(1)
-	last := t.lastLine.Load()
-	if now.UnixNano()-last < int64(logInterval) || !t.lastLine.CompareAndSwap(last, now.UnixNano()) {
+	last, at := t.lastLine.Load(), int64(now.Sub(clockStart)) // by the monotonic clock, because the wall clock may be set back
+	if last != 0 && at-last < int64(logInterval) || !t.lastLine.CompareAndSwap(last, at) {
 		return 0
 	}
 	return t.pending.Swap(0)

@@ -24,7 +24,13 @@ const probeInterval = 100 * time.Millisecond
 // start and the end of that time are logged. Use FailFast only where commands may fail.
 func FailFast(c redis.UniversalClient, log *slog.Logger) { c.AddHook(&breaker{log: log}) }
 
-// breaker is the circuit breaker of FailFast. All times are Unix times in nanoseconds.
+// breakerStart is the zero of the times in a breaker. They are times of the monotonic clock: if
+// the wall clock is set back, the next probe must not wait until it has caught up.
+var breakerStart = time.Now().Add(-time.Nanosecond)
+
+func sinceStart(t time.Time) int64 { return int64(t.Sub(breakerStart)) }
+
+// breaker is the circuit breaker of FailFast. All times are in nanoseconds since breakerStart.
 type breaker struct {
 	log   *slog.Logger
 	since atomic.Int64 // start of the time in which Redis is unavailable; 0: it is available
@@ -79,7 +85,7 @@ func (b *breaker) allow(now time.Time) error {
 		return nil
 	}
 	next := b.probe.Load()
-	if now.UnixNano() >= next && b.probe.CompareAndSwap(next, now.Add(probeInterval).UnixNano()) {
+	if sinceStart(now) >= next && b.probe.CompareAndSwap(next, sinceStart(now.Add(probeInterval))) {
 		return nil
 	}
 	return ErrUnavailable
@@ -89,12 +95,12 @@ func (b *breaker) allow(now time.Time) error {
 func (b *breaker) record(err error, now time.Time) {
 	if !isUnavailable(err) {
 		if since := b.since.Load(); since != 0 && isResponse(err) && b.since.CompareAndSwap(since, 0) {
-			b.log.Info("redis responds again", "away_for", now.Sub(time.Unix(0, since)).Round(time.Millisecond))
+			b.log.Info("redis responds again", "away_for", time.Duration(sinceStart(now)-since).Round(time.Millisecond))
 		}
 		return
 	}
-	b.probe.Store(now.Add(probeInterval).UnixNano())
-	if b.since.CompareAndSwap(0, now.UnixNano()) {
+	b.probe.Store(sinceStart(now.Add(probeInterval)))
+	if b.since.CompareAndSwap(0, sinceStart(now)) {
 		b.log.Warn("redis does not respond, continuing without it", "error", err)
 	}
 }

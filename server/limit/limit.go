@@ -25,7 +25,8 @@ import (
 // take decides about a request in one atomic step, by the clock of Redis, in
 // microseconds. TIME before a write needs Redis 5 or newer. The key expires a second
 // after the stored time, since the embedded state server may expire keys slightly early.
-// That does no harm: a stored time in the past has the same effect as no key.
+// That does no harm: a stored time in the past has the same effect as no key. A stored time more
+// than one window ahead means that the clock was set back; the key then has one request left.
 //
 //	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
 //	→ granted (0, 1), remaining, µs until the next request is granted, µs until
@@ -35,6 +36,7 @@ local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
 local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local earned = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+if earned - now > window then earned = now + window - interval end
 local moved = earned + interval
 if moved - now > window then
   return {0, 0, moved - window - now, earned - now}

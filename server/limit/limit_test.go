@@ -46,6 +46,25 @@ func TestTake(t *testing.T) {
 	})
 }
 
+// After the clock of Redis was set back by hours, a key does not wait until it has caught up.
+func TestClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		rdb := sharedtest.Open(t, address)
+		l := limit.New(rdb, limit.Options{Name: "ahead", Limit: 3, Window: time.Minute})
+		ahead := time.Now().Add(5 * time.Hour).UnixMicro() // what an earlier request has stored
+		if err := rdb.Set(t.Context(), "gale:limit:ahead:me", ahead, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for i, granted := range []bool{true, false} {
+			d, err := l.Take(t.Context(), "me")
+			if err != nil || d.Granted != granted || d.RetryAfter > time.Minute || d.Reset > time.Minute {
+				t.Errorf("request %d: %+v, %v", i, d, err)
+			}
+		}
+	})
+}
+
 func TestTimeEarnsRequests(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {

@@ -140,9 +140,13 @@ func (w *wheel) advance(due int64) bool {
 	return true
 }
 
-// timestamp is a time that several goroutines may set and compare.
-type timestamp struct{ at atomic.Int64 }
+// timestamp is a time that several goroutines may set and compare. It is a time of the monotonic
+// clock, because the wall clock may be set back.
+type timestamp struct{ at atomic.Int64 } // nanoseconds since timestampStart
 
-func (h *timestamp) set() { h.at.Store(time.Now().UnixNano()) }
+var timestampStart = time.Now()
 
-func (h *timestamp) after(t time.Time) bool { return h.at.Load() >= t.UnixNano() }
+func (h *timestamp) set() { h.at.Store(int64(time.Since(timestampStart))) }
+
+// after reports whether the timestamp is not before t, a result of time.Now.
+func (h *timestamp) after(t time.Time) bool { return h.at.Load() >= int64(t.Sub(timestampStart)) }
