@@ -43,17 +43,20 @@ func (s *Service) Extend(ctx context.Context, r ExtendRequest) (ExtendResponse, 
 	if err != nil {
 		return none, s.explain(err)
 	}
-	if _, err := s.contactOf(ctx, r.Session); err != nil {
+	c, err := s.contactOf(ctx, r.Session)
+	if err != nil {
 		return none, s.explain(err)
 	}
-	response, err := s.extend(ctx, r.Session, holds, min(wait, DefaultWait))
+	now := time.Now()
+	over := c.overdue(holds, now, now.Round(0).Sub(s.began.Round(0))-now.Sub(s.began))
+	response, err := s.extend(ctx, r.Session, holds, over, min(wait, DefaultWait))
 	if err != nil {
 		return none, s.explain(err)
 	}
 	return response, nil
 }
 
-func (s *Service) extend(ctx context.Context, session string, holds []leaseID, wait time.Duration) (ExtendResponse, error) {
+func (s *Service) extend(ctx context.Context, session string, holds []leaseID, over map[leaseID]bool, wait time.Duration) (ExtendResponse, error) {
 	response := ExtendResponse{Lost: []string{}, Cancelled: []string{}}
 	ids := map[*driver.Lease]leaseID{}
 	var leases []*driver.Lease
@@ -63,7 +66,7 @@ func (s *Service) extend(ctx context.Context, session string, holds []leaseID, w
 		case id.session != session:
 			response.Lost = append(response.Lost, id.String())
 			continue
-		case !id.deadline.IsZero() && time.Now().After(id.deadline):
+		case over[id]:
 			if err := s.timeOut(ctx, l); err != nil {
 				return response, err
 			}

@@ -250,8 +250,8 @@ func (s *Service) acceptedElsewhere(ctx context.Context, t *jobs.Task) bool {
 // leased returns a lease for the worker and counts the start of the attempt.
 func (s *Service) leased(ctx context.Context, c *contact, l *driver.Lease) Leased {
 	id := leaseID{session: l.Owner, attempt: l.Attempt, task: l.Task.ID}
-	if l.Task.Timeout > 0 && l.Task.Started != nil {
-		id.deadline = l.Task.Started.Add(l.Task.Timeout + overrun)
+	if l.Task.Timeout > 0 { // not from Started, which is a time of the store's clock
+		id.deadline = time.Now().Add(l.Task.Timeout + overrun)
 	}
 	s.opt.Meter.Count(meter.EventStarted, l.Task.Name, l.Task.Queue)
 	ctx = s.traced(ctx, l.Task, l)

@@ -66,6 +66,8 @@ type Service struct {
 	leaving context.Context //nolint:containedctx // ends with Drain
 	drain   context.CancelFunc
 
+	began time.Time // time of New
+
 	mu    sync.Mutex
 	known map[string]*contact // sessions that this process has served lately
 }
@@ -79,7 +81,7 @@ func New(store driver.Store, client *jobs.Client, o Options) *Service {
 	if o.Stopwatch == nil {
 		o.Stopwatch = meter.NoMeter{}
 	}
-	s := &Service{store: store, client: client, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), known: map[string]*contact{}}
+	s := &Service{store: store, client: client, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), known: map[string]*contact{}, began: time.Now()}
 	s.leaving, s.drain = context.WithCancel(context.Background())
 	s.tasks = NewDirectory(store)
 	s.watch = watch{store: store, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}}

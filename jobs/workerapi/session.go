@@ -58,6 +58,37 @@ type contact struct {
 	announced time.Time // last time at which it prolonged the announcement
 	endLease  context.CancelCauseFunc
 	leaseDone chan struct{} // closed when the lease call that endLease ends has returned
+
+	// ends are the deadlines of the leases in the last extend call, by the monotonic clock.
+	ends map[leaseID]time.Time
+}
+
+// overdue returns those of the leases whose deadline has passed. The wall clock counts only when
+// this process sees a lease for the first time. set is by how much it was set forward since the
+// start of the process: a deadline from before that has not passed yet.
+func (c *contact) overdue(holds []leaseID, now time.Time, set time.Duration) map[leaseID]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ends, over := map[leaseID]time.Time{}, map[leaseID]bool{}
+	for _, id := range holds {
+		if id.deadline.IsZero() {
+			continue
+		}
+		end, known := c.ends[id]
+		if !known {
+			left := id.deadline.Sub(now)
+			if left < 0 {
+				left += max(set, 0)
+			}
+			end = now.Add(left)
+		}
+		ends[id] = end
+		if now.After(end) {
+			over[id] = true
+		}
+	}
+	c.ends = ends
+	return over
 }
 
 // contactOf returns the session with an id and prolongs it. The error is errNoSession if
