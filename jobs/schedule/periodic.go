@@ -70,8 +70,16 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		plans[i] = plan{Periodic: p, from: time.Now().Add(-MakeUp), catchUp: p.Once}
 		s.log.Info("task is scheduled", "task", p.Task.Name, "schedule", p.Schedule.String(), "next", p.Schedule.Next(time.Now()))
 	}
-	for ctx.Err() == nil {
-		next := time.Now().Add(MakeUp)
+	for last := time.Now(); ctx.Err() == nil; {
+		now := time.Now()
+		if back := now.Sub(last) - now.Round(0).Sub(last.Round(0)); back > MakeUp {
+			s.log.Warn("the clock was set back", "by", back.Round(time.Millisecond))
+			for i := range plans {
+				plans[i].setBack(now, back)
+			}
+		}
+		last = now
+		next := now.Add(MakeUp)
 		for i := range plans {
 			if at := s.enqueueDue(ctx, &plans[i]); !at.IsZero() && at.Before(next) {
 				next = at
@@ -87,6 +95,40 @@ type plan struct {
 	Periodic
 	from    time.Time // time up to which all occurrences are enqueued or skipped
 	catchUp bool      // true if the last occurrence before from must still be enqueued
+
+	// reached are the times that the clock showed when it was set back. An occurrence before one
+	// of them may have run already.
+	reached []time.Time
+}
+
+// correction is the largest step back of the clock after which fixed times are not repeated, as
+// in cron(8).
+const correction = 3 * time.Hour
+
+// setBack continues the plan after the clock was set back to now. Schedules with a wildcard and
+// intervals go on by the new time. Fixed times do so only after a large step.
+func (p *plan) setBack(now time.Time, back time.Duration) {
+	if p.Schedule.Fixed() && back <= correction {
+		return
+	}
+	p.reached = append(p.reached, now.Round(0).Add(back))
+	p.from = now.Round(0)
+}
+
+// id returns the id of the task of an occurrence. If the clock shows its time again, the id is
+// that of the first time and a number. All schedulers that ran before agree on it; one that was
+// started later finds the task of the first time and enqueues none.
+func (p *plan) id(at time.Time) string {
+	id, times := ID(p.Task.Name, at), 1
+	for _, r := range p.reached {
+		if !at.After(r) {
+			times++
+		}
+	}
+	if times == 1 {
+		return id
+	}
+	return fmt.Sprint(id, "-", times)
 }
 
 // enqueueDue enqueues all occurrences since p.from, advances p.from, and returns the time
@@ -101,7 +143,7 @@ func (s *Scheduler) enqueueDue(ctx context.Context, p *plan) time.Time {
 		p.from = old
 	}
 	if p.catchUp {
-		if err := s.enqueueMissed(ctx, *p); err != nil {
+		if err := s.enqueueMissed(ctx, p); err != nil {
 			s.log.Warn("cannot enqueue the missed run of a scheduled task", "task", p.Task.Name, "error", err)
 			return now.Add(retryAfter)
 		}
@@ -112,7 +154,7 @@ func (s *Scheduler) enqueueDue(ctx context.Context, p *plan) time.Time {
 		if at.IsZero() || at.After(now) {
 			return at
 		}
-		if err := s.enqueue(ctx, *p, at); err != nil {
+		if err := s.enqueue(ctx, p, at); err != nil {
 			s.log.Warn("cannot enqueue a scheduled task", "task", p.Task.Name, "at", at, "error", err)
 			return now.Add(retryAfter)
 		}
@@ -121,9 +163,9 @@ func (s *Scheduler) enqueueDue(ctx context.Context, p *plan) time.Time {
 }
 
 // enqueue enqueues the task of one occurrence, unless another scheduler has done it.
-func (s *Scheduler) enqueue(ctx context.Context, p plan, at time.Time) error {
+func (s *Scheduler) enqueue(ctx context.Context, p *plan, at time.Time) error {
 	n := p.Task
-	n.ID = ID(n.Name, at)
+	n.ID = p.id(at)
 	_, created, err := s.client.Enqueue(ctx, n)
 	if errors.Is(err, jobs.ErrTaken) { // a retry would block all later occurrences
 		s.log.Warn("scheduled task skipped: its id is taken", "task", n.Name, "at", at, "error", err)
@@ -146,7 +188,7 @@ func (p Periodic) mark() string { return "schedule:" + p.Task.Name }
 
 // enqueueMissed enqueues the last occurrence between the mark and p.from, if there is one. A
 // task without a mark is new: nothing is enqueued, and its mark is set to p.from.
-func (s *Scheduler) enqueueMissed(ctx context.Context, p plan) error {
+func (s *Scheduler) enqueueMissed(ctx context.Context, p *plan) error {
 	marked, err := s.marks.Mark(ctx, p.mark(), time.Time{}) // the zero time only reads the mark
 	if err != nil {
 		return err

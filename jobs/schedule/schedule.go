@@ -149,3 +149,6 @@ func (s Schedule) Upcoming(t time.Time, n int) []time.Time {
 
 // String returns the text that was given to Parse.
 func (s Schedule) String() string { return s.text }
+
+// Fixed reports whether the schedule has fixed times: second, minute and hour have no wildcard.
+func (s Schedule) Fixed() bool { return s.fixed }
