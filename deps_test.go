@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"internal/byterange":     0,
 	"internal/contentcoding": 0,
 	"internal/sleep":         0,
+	"internal/clockset":      0,
 	"internal/epoll":         0,
 	"internal/tracing":       0,
 	"internal/typed":         0,

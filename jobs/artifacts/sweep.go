@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/galeserver/gale/internal/clockset"
 	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -27,6 +28,8 @@ type Sweeper struct {
 	// driver.DefaultKeep, 7 days.
 	Keep   time.Duration
 	Logger *slog.Logger // required by Run
+
+	clock clockset.Guard
 }
 
 // Run sweeps once an hour until ctx ends, and returns nil. Errors are logged.
@@ -47,6 +50,9 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // has removed. It removes them only if they are older than Keep and the store has no such
 // task. An error of the store ends the sweep. Entries whose name is not a task id are kept.
 func (s *Sweeper) Sweep(ctx context.Context) (removed int, err error) {
+	if paused, _ := s.clock.Paused(time.Now()); paused {
+		return 0, nil
+	}
 	return s.Artifacts.Expire(ctx, time.Now().Add(-s.keep()), func(id string) (bool, error) {
 		_, err := s.Store.Get(ctx, id) // ends with ctx
 		if errors.Is(err, jobs.ErrNotFound) {

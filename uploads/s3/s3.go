@@ -33,6 +33,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/galeserver/gale/internal/clockset"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -112,6 +113,7 @@ type Bucket struct {
 	background sync.WaitGroup
 	support    support
 	lookout    lookout
+	clock      clockset.Guard
 }
 
 // diskWrites is the number of concurrent writes to temporary files. Without a limit, a slow

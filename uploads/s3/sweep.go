@@ -32,6 +32,9 @@ func (b *Bucket) Run(ctx context.Context) error {
 
 // sweep aborts the old multipart uploads of the prefix, and returns their number.
 func (b *Bucket) sweep(ctx context.Context) (n int, err error) {
+	if paused, _ := b.clock.Paused(time.Now()); paused {
+		return 0, nil
+	}
 	var resumable map[string]bool // nil before it is needed
 	keyMarker, idMarker := "", ""
 	for {

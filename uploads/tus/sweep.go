@@ -3,6 +3,7 @@ package tus
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/galeserver/gale/pool"
@@ -34,13 +35,23 @@ func (s *Server) Run(ctx context.Context) error {
 
 // sweep visits each upload once, unless another process is sweeping.
 func (s *Server) sweep(ctx context.Context) error {
-	return s.place.Sweep(ctx, s.opts.Retention, func(held Held, state State) error {
+	retention := s.opts.Retention
+	paused, set := s.clock.Paused(time.Now())
+	if set {
+		s.log.WarnContext(ctx, "the clock was set forward: unfinished uploads do not expire for an hour")
+	}
+	if paused {
+		retention = math.MaxInt64
+	}
+	return s.place.Sweep(ctx, retention, func(held Held, state State) error {
 		e := &entry{server: s, held: held, State: state}
 		switch {
 		case !e.Due(time.Now()):
 			return nil
 		case e.complete() && !e.Partial():
 			return e.finish(ctx, nil)
+		case paused:
+			return nil
 		}
 		return e.discard(ctx, "expired")
 	})

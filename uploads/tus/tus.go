@@ -29,6 +29,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/galeserver/gale/internal/clockset"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/uploads"
 )
@@ -93,6 +94,7 @@ type Server struct {
 	folder *Folder // place, if New has made it
 	opts   Options
 	log    *slog.Logger
+	clock  clockset.Guard
 
 	closing  chan struct{} // closed by Close to stop the running requests
 	mu       sync.Mutex
