@@ -4,6 +4,8 @@ GO        ?= go
 TOOLS     := $(CURDIR)/bin/tools
 GOLANGCI  := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.5.0
+GOVULNCHECK := $(TOOLS)/govulncheck
+GOVULNCHECK_VERSION := v1.9.0
 VERSITYGW := $(TOOLS)/versitygw
 VERSITYGW_VERSION := v1.8.0
 CENTRIFUGO := $(TOOLS)/centrifugo
@@ -35,7 +37,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults torture soak fuzz lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
+.PHONY: console-images install uninstall help build run test race e2e faults torture soak fuzz lint vulncheck check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +119,12 @@ lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd test/openapi && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd test/collector && $(GO) vet ./... && $(GO) mod tidy -diff
+
+vulncheck: $(GOVULNCHECK) ## known vulnerabilities in what the program calls; GOVULNDB=URL names another database
+	$(GOVULNCHECK) $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
+
+$(GOVULNCHECK):
+	GOBIN=$(TOOLS) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
