@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,13 @@ type tx struct {
 	stmts map[string]*sql.Stmt // prepared statements by their SQL text
 	opts  Options
 	swept time.Time // last time at which sweep left no expired rows
+
+	clocks clocks
+	boot   string                        // id of the start of the machine
+	offset atomic.Pointer[time.Duration] // of the clocks, as it is stored in the file; nil: not read yet
+	up     time.Duration                 // since the start of the machine
+	// noSweep is a value of up until which nothing is deleted by age, because the clock was set.
+	noSweep time.Duration
 
 	now  time.Time       // time of the transaction, read after the lock was acquired
 	rows map[int64]int64 // new version of each changed row, by seq
@@ -129,9 +137,12 @@ func (c *committer) take() []*op {
 // commit runs the batch, commits it and returns the results to the callers.
 func (c *committer) commit(ctx context.Context, batch []*op) {
 	t := c.tx
-	t.now, t.due = time.Now(), false
+	t.due = false
 	clear(t.rows)
-	err := t.runAll(ctx, batch)
+	offset, err := t.followClock(ctx)
+	if err == nil {
+		err = t.runAll(ctx, batch)
+	}
 	if err == nil {
 		err = t.sweep(ctx)
 	}
@@ -144,6 +155,7 @@ func (c *committer) commit(ctx context.Context, batch []*op) {
 		_ = t.exec(ctx, "ROLLBACK")
 		err = unavailable(err)
 	} else {
+		t.offset.Store(&offset)
 		c.committed(t.rows, t.due)
 	}
 	for _, o := range batch {

@@ -70,7 +70,7 @@ func newCommitter(path string, o Options) (*committer, error) {
 	return &committer{
 		path: path, file: file, db: db, full: true,
 		lock: openLock(path+"-turn", o.Logger),
-		tx:   &tx{conn: conn, stmts: map[string]*sql.Stmt{}, rows: map[int64]int64{}, opts: o},
+		tx:   &tx{conn: conn, stmts: map[string]*sql.Stmt{}, rows: map[int64]int64{}, opts: o, clocks: systemClocks{}, boot: systemClocks{}.boot()},
 	}, nil
 }
 

@@ -31,7 +31,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 		if err != nil {
 			return nil, leaseError(ctx, err)
 		}
-		if next <= time.Now().UnixMicro() {
+		if next <= time.Now().UnixMicro() || s.committer.tx.stepped() {
 			leases, err := s.lease(ctx, want)
 			if err != nil {
 				return nil, leaseError(ctx, err)
@@ -39,7 +39,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			if len(leases) > 0 {
 				return leases, nil
 			}
-			continue // another worker was faster
+			continue // another worker was faster, or the clock was set
 		}
 		if w == nil {
 			// Check once more, because earlier changes were not signalled to the waiter.

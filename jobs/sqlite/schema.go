@@ -27,7 +27,7 @@ const (
 // tables. A released migration must not be changed. After each migration, processes of the
 // previous version must still be able to use the file, because during a reload old
 // children have it open.
-var migrations = []string{schema1, schema2, schema3, schema4, schema5}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5, schema6}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -160,6 +160,12 @@ CREATE TABLE records (
 	PRIMARY KEY (kind, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX records_until ON records (until);
+`
+
+// schema6 adds the last known difference between the wall clock and the monotonic clock of the
+// machine, in nanoseconds, see followClock. A process of the previous version ignores it.
+const schema6 = `
+CREATE TABLE clock (id INTEGER PRIMARY KEY, boot TEXT NOT NULL, wall INTEGER NOT NULL) STRICT;
 `
 
 // dsn returns the path as a URI, which escapes all characters. SQLite must not create the

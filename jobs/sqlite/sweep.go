@@ -25,7 +25,7 @@ func (t *tx) expiry() int64 { return t.now.Add(-t.opts.Keep).UnixMicro() }
 // the transaction of another write; without writes the file does not grow, so no sweep is
 // needed. Reads hide rows that are past their retention time but not deleted yet.
 func (t *tx) sweep(ctx context.Context) error {
-	if t.now.Sub(t.swept) < min(t.opts.Keep/10, time.Minute) {
+	if t.now.Sub(t.swept) < min(t.opts.Keep/10, time.Minute) || t.up < t.noSweep {
 		return nil
 	}
 	tasks, err := t.change(ctx, sweepSQL, t.expiry(), sweepLimit)
