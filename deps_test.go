@@ -104,7 +104,9 @@ var floors = map[string]int{
 
 	"": 40, // main.go
 
+	"test/harness/clockstep":  45,
 	"test/harness":            50,
+	"test/clock":              60,
 	"test/attack":             60,
 	"test/chaos":              60,
 	"test/console":            60,
