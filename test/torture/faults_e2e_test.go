@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // maxFaults is the number of faults that last at the same time.
@@ -123,6 +125,7 @@ func kindsOfFaults(store string) []fault {
 			return true
 		})},
 	}
+	all = append(all, linkFaults(linkServer)...)
 	switch store {
 	case storeSQLite:
 		return append(all,
@@ -131,6 +134,11 @@ func kindsOfFaults(store string) []fault {
 			fault{name: "no descriptors: state server", weight: 2, do: starveChild("store")})
 	case storeMachines:
 		all = append(all, machineFaults()...)
+		all = append(all, linkFaults(linkStorage)...)
+	}
+	all = append(all, linkFaults(linkRedis)...)
+	if store == storeRedis { // the oracle compares times of the task store, and object storage refuses requests with another time
+		all = append(all, fault{name: "clock of the server set", weight: 4, do: setClock})
 	}
 	return append(all,
 		fault{name: "kill -9 redis-server", weight: 4, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
@@ -146,12 +154,48 @@ func kindsOfFaults(store string) []fault {
 		}})
 }
 
+// maxStep is the largest step of a clock, in seconds.
+const maxStep = 3600
+
+// setClock sets the clock of a server forward or back by up to an hour, and right again.
+func setClock(f *faults, pause time.Duration, pick int) bool {
+	s, n := f.pick(pick)
+	step := time.Duration(1+n/2%maxStep) * time.Second
+	if n%2 == 0 {
+		step = -step
+	}
+	defer s.setClock(0)
+	s.setClock(step)
+	<-time.After(pause)
+	return true
+}
+
 func stopRedis(f *faults, pause time.Duration, _ int) bool {
 	t := f.system.sites[0].t
 	f.system.redis.Stop(t)
 	<-time.After(pause)
 	f.system.redis.Continue(t)
 	return true
+}
+
+// linkFaults are the faults of a link.
+func linkFaults(name string) []fault {
+	degrade := func(kind string, quality func(pick int) harness.Quality) fault {
+		return fault{name: kind + name, weight: 2, do: func(f *faults, pause time.Duration, pick int) bool {
+			return f.system.links[name].Degrade(quality(pick), pause)
+		}}
+	}
+	return []fault{
+		degrade("late bytes: ", func(pick int) harness.Quality {
+			return harness.Quality{Delay: time.Duration(5+pick%100) * time.Millisecond, Jitter: time.Duration(pick%400) * time.Millisecond}
+		}),
+		degrade("few bytes: ", func(pick int) harness.Quality { return harness.Quality{BytesPerSecond: 8<<10 + pick} }),
+		degrade("no bytes: ", func(int) harness.Quality { return harness.Quality{Stopped: true} }),
+		{name: resets + name, weight: 2, do: func(f *faults, pause time.Duration, _ int) bool {
+			f.system.links[name].Reset(pause / 4)
+			return true
+		}},
+	}
 }
 
 // machineFaults are the faults of two machines and what they share.

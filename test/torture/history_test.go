@@ -35,6 +35,7 @@ const (
 	kindEvent     = "event"     // an event that a subscriber received
 
 	kindUnique    = "unique"    // POST /tasks with a unique key
+	kindExpiring  = "expiring"  // POST /tasks with a unique key that ends after keyTime
 	kindCancelAll = "cancelAll" // POST /tasks/cancel
 	kindRetryAll  = "retryAll"  // POST /tasks/retry
 	kindPurge     = "purge"     // POST /tasks/purge
@@ -58,6 +59,13 @@ const (
 
 // paused is op.Got of a queue that is paused.
 const paused = "paused"
+
+// keyTime is the time for which an expiring key has one task, and keyRounding by how much it
+// may be rounded.
+const (
+	keyTime     = 2 * time.Second
+	keyRounding = 100 * time.Millisecond
+)
 
 // op is one operation of one client. An operation whose response was lost has Status 0 and
 // Return 0: it may have happened or not, at any time after Call.

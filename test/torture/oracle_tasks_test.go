@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // checkTasks checks the single tasks.
@@ -214,6 +215,51 @@ func checkUnique(ops []op, end state) (all []violation) {
 		some = append(some, owner)
 	}
 	return append(all, checkOrder(promiseUnique, some, stepUnique)...)
+}
+
+// checkExpiring checks that a key that ends has one task in keyTime, and that it ends.
+func checkExpiring(ops []op, end state) (all []violation) {
+	byKey := map[string][]op{}
+	for _, o := range kinds(ops, kindExpiring) {
+		byKey[o.ID] = append(byKey[o.ID], o)
+	}
+	for key, of := range byKey {
+		broken := func(format string, args ...any) {
+			all = append(all, violation{promiseExpiring, key, fmt.Sprintf(format, args...)})
+		}
+		sent, accepted := map[string]bool{}, map[string]op{} // by task; of those that were accepted for sure
+		for _, o := range of {
+			sent[o.Content] = true
+			if o.Status == http.StatusAccepted {
+				for id, other := range accepted {
+					if apart := max(o.Return-other.Call, other.Return-o.Call); id != o.Content && apart < int64(keyTime-keyRounding) {
+						broken("accepted the tasks %s and %s within %v", id, o.Content, time.Duration(apart))
+					}
+				}
+				accepted[o.Content] = o
+				if end.Tasks[o.Content] == nil {
+					all = append(all, violation{promiseTask, o.Content, "was accepted and does not exist"})
+				}
+			}
+		}
+		for _, o := range of {
+			if t := end.Tasks[o.Content]; t != nil {
+				if err := checkEnd(t, *o.Task, end.Runs[t.ID], false, false); err != nil {
+					all = append(all, violation{promiseTask, t.ID, err.Error()})
+				}
+			}
+			if o.Status != http.StatusOK || o.Got == o.Content { // sent again under its id
+				continue
+			}
+			if first, known := accepted[o.Got]; known && o.Call > first.Return+int64(keyTime+keyRounding) {
+				broken("still had the task %s after %v", o.Got, time.Duration(o.Call-first.Return))
+			}
+			if !sent[o.Got] {
+				broken("has the task %q, which nobody sent with it", o.Got)
+			}
+		}
+	}
+	return all
 }
 
 // checkEnd checks that a task has ended, as its handler says.

@@ -3,6 +3,7 @@ package torture_test
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -27,6 +28,7 @@ const (
 	promiseTus      = "an upload never goes back"
 	promiseChannel  = "a subscriber gets each message once and in order"
 	promiseUnique   = "a unique key has one task"
+	promiseExpiring = "a unique key ends in time"
 	promiseLease    = "a lease is kept until it is lost"
 	promiseStore    = "the task store is whole"
 	promiseInternal = "no request has an internal error"
@@ -35,8 +37,10 @@ const (
 // check returns the promises that a server has broken.
 func check(ops []op, end state) (all []violation) {
 	all = append(all, checkStatus(ops)...)
+	ops = resent(ops)
 	all = append(all, checkTasks(ops, end)...)
 	all = append(all, checkUnique(ops, end)...)
+	all = append(all, checkExpiring(ops, end)...)
 	all = append(all, checkLeases(ops)...)
 	all = append(all, checkQueues(ops, end)...)
 	all = append(all, checkFlows(ops, end)...)
@@ -47,6 +51,33 @@ func check(ops []op, end state) (all []violation) {
 		return cmp.Or(cmp.Compare(a.promise, b.promise), cmp.Compare(a.object, b.object))
 	})
 	return all
+}
+
+// Names of the fault that resets connections to Redis.
+const (
+	resets    = "resets: "
+	linkRedis = "redis"
+)
+
+// resent returns the operations with those as lost whose response may be that of a second call: a
+// server sends a call again when its connection to Redis was reset before the reply, and a task
+// that the first call has accepted exists in the second.
+func resent(ops []op) []op {
+	var during []op
+	for _, o := range kinds(ops, kindFault) {
+		if o.ID == resets+linkRedis {
+			during = append(during, o)
+		}
+	}
+	changed := slices.Clone(ops)
+	for i, o := range changed {
+		twice := slices.Contains([]string{kindEnqueue, kindUnique, kindExpiring, kindCancel, kindRetry, kindCancelAll, kindRetryAll, kindPurge}, o.Kind) &&
+			(o.Status == http.StatusOK || o.Status == http.StatusConflict)
+		if twice && slices.ContainsFunc(during, func(f op) bool { return f.Call <= o.Return && o.Call <= f.Return }) {
+			changed[i].Status, changed[i].Return, changed[i].Got, changed[i].Tag, changed[i].N = 0, 0, "", "", 0
+		}
+	}
+	return changed
 }
 
 // kinds returns the operations of some kinds.

@@ -108,6 +108,13 @@ func right() *story {
 	s.add(op{Kind: kindUnique, ID: "key", Content: "u2", Status: 200, Got: "u1", Task: plain})
 	s.add(op{Kind: kindUnique, ID: "key", Content: "u3", Task: plain})
 	s.task("u1", "u", "success", 1, "u")
+	s.add(op{Kind: kindExpiring, ID: "short", Content: "e1", Status: 202, Got: "e1", Task: plain})
+	s.add(op{Kind: kindExpiring, ID: "short", Content: "e2", Status: 200, Got: "e1", Task: plain})
+	s.add(op{Kind: kindExpiring, ID: "short", Content: "e1", Status: 200, Got: "e1", Task: plain})
+	s.add(op{Kind: kindExpiring, ID: "short", Content: "e4", Status: 202, Got: "e4", Task: plain})
+	s.add(op{Kind: kindExpiring, ID: "short", Content: "e5", Task: plain})
+	s.task("e1", "e", "success", 1, "e")
+	s.task("e4", "e", "success", 1, "e")
 
 	waits := &spec{Queue: idle}
 	s.add(op{Kind: kindEnqueue, ID: "idle", Content: "i", Status: 202, Got: "queued", Tag: "i", Task: waits})
@@ -289,6 +296,11 @@ func TestOracleFindsViolations(t *testing.T) {
 		{"unique key accepted twice", promiseUnique, "key", func(s *story) { o := s.content("u2"); o.Status, o.Got = 202, "u2" }},
 		{"unique key returns another task", promiseUnique, "key", func(s *story) { s.content("u2").Got = "u3" }},
 		{"task of a unique key never ends", promiseTask, "u1", func(s *story) { s.end.Tasks["u1"].State = "queued" }},
+		{"expiring key accepted twice", promiseExpiring, "short", func(s *story) { o := s.content("e2"); o.Status, o.Got = 202, "e2" }},
+		{"key that does not expire", promiseExpiring, "short", func(s *story) { o := s.content("e4"); o.Status, o.Got = 200, "e1" }},
+		{"expiring key returns a task of nobody", promiseExpiring, "short", func(s *story) { s.content("e2").Got = "e9" }},
+		{"task of an expiring key is gone", promiseTask, "e4", func(s *story) { delete(s.end.Tasks, "e4") }},
+		{"task of an expiring key never ends", promiseTask, "e4", func(s *story) { s.end.Tasks["e4"].State = "queued" }},
 		{"purge forgets a task", promiseOrder, "idle", func(s *story) { s.find(kindRead, "idle").Got = "queued" }},
 		{"purged task runs", promiseTask, "idle", func(s *story) { s.end.Runs["idle"] = []run{{Attempt: 1, Step: runStart}} }},
 		{"purge cancels a task that has ended", promiseOrder, "one", func(s *story) { s.end.Tasks["one"].State = "cancelled" }},
@@ -335,6 +347,21 @@ func TestOracleFindsViolations(t *testing.T) {
 			}
 			t.Errorf("not found: %s of %s; found: %s", row.promise, row.object, strings.Join(got, "\n"))
 		})
+	}
+}
+
+// During a reset of a connection to Redis, the response to a new task may be 200. At another time
+// it may not.
+func TestResent(t *testing.T) {
+	for name, fault := range map[string]string{"reset": resets + linkRedis, "another fault": "stop redis-server"} {
+		s := right()
+		o := s.find(kindEnqueue, "fails")
+		o.Status = 200
+		s.ops = append(s.ops, op{Seq: len(s.ops), Kind: kindFault, ID: fault, Status: 200, Call: o.Call, Return: o.Return})
+		found := check(s.ops, s.end)
+		if want := fault != resets+linkRedis; (len(found) > 0) != want {
+			t.Errorf("%s: violations %v", name, found)
+		}
 	}
 }
 

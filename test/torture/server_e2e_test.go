@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,17 +29,18 @@ import (
 // system is what is under test: a server, or two servers on two machines with what they share.
 type system struct {
 	sites   []*site
-	runs    string            // folder in which attempts record their steps
-	redis   *redistest.Server // nil on SQLite
-	gateway *s3test.Gateway   // nil on one machine
-	network *network          // nil on one machine
+	runs    string                   // folder in which attempts record their steps
+	redis   *redistest.Server        // nil on SQLite
+	gateway *s3test.Gateway          // nil on one machine
+	network *network                 // nil on one machine
+	links   map[string]*harness.Link // by what is behind them: the first server, Redis, the object storage
 }
 
 // newSystem starts the servers.
 func newSystem(t *testing.T, store string) *system {
 	t.Helper()
 	dir := t.TempDir()
-	y := &system{runs: filepath.Join(dir, "runs")}
+	y := &system{runs: filepath.Join(dir, "runs"), links: map[string]*harness.Link{}}
 	if err := os.Mkdir(y.runs, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,8 @@ func newSystem(t *testing.T, store string) *system {
 		y.sites = []*site{newSite(t, y, 0)}
 	case storeRedis:
 		y.redis = redistest.StartDurable(t)
-		y.sites = []*site{newSite(t, y, 0, "-redis", y.redis.URL())}
+		y.links[linkRedis] = harness.NewLink(t, "127.0.0.1", y.redis.Addr)
+		y.sites = []*site{newSite(t, y, 0, "-redis", "redis://"+y.links[linkRedis].Addr)}
 	case storeMachines:
 		y.network = newNetwork(t, 2)
 		y.redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always", "--protected-mode", "no", "--bind", "127.0.0.1", y.network.services())
@@ -56,18 +59,29 @@ func newSystem(t *testing.T, store string) *system {
 		if err != nil {
 			t.Fatal(err)
 		}
+		y.links[linkRedis] = harness.NewLink(t, y.network.services(), net.JoinHostPort(y.network.services(), port))
+		y.links[linkStorage] = harness.NewLink(t, y.network.services(), y.gateway.Addr)
+		files := strings.Replace(y.gateway.URL("torture"), y.gateway.Addr, y.links[linkStorage].Addr, 1)
 		for i := range 2 {
-			y.sites = append(y.sites, newSite(t, y, i, "-redis", "redis://"+net.JoinHostPort(y.network.services(), port), "-files", y.gateway.URL("torture"), "-open"))
+			y.sites = append(y.sites, newSite(t, y, i, "-redis", "redis://"+y.links[linkRedis].Addr, "-files", files, "-open"))
 		}
 	}
+	y.links[linkServer] = harness.NewLink(t, "127.0.0.1", strings.TrimPrefix(y.sites[0].url, "http://"))
 	return y
 }
 
-// urls returns the addresses of the servers.
+// Names of links, in the names of their faults.
+const (
+	linkServer  = "the first server"
+	linkStorage = "object storage"
+)
+
+// urls returns the addresses of the servers. That of the first one is a link.
 func (y *system) urls() (all []string) {
 	for _, s := range y.sites {
 		all = append(all, s.url)
 	}
+	all[0] = "http://" + y.links[linkServer].Addr
 	return all
 }
 
@@ -91,6 +105,7 @@ type site struct {
 	admin string
 	flags []string
 	enter []string // command that starts a program on the machine
+	clock *harness.Clock
 
 	mu     sync.Mutex
 	server *harness.Server
@@ -102,6 +117,10 @@ func newSite(t *testing.T, y *system, number int, flags ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	s.data = filepath.Join(s.dir, "data")
+	var err error
+	if s.clock, err = harness.NewClock(s.dir); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(s.data, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +155,7 @@ func (s *site) start() {
 		line := slices.Concat(s.enter, []string{program}, harness.OnFreePorts(s.flags))
 		cmd := exec.Command(line[0], line[1:]...)
 		cmd.Dir = s.dir
-		cmd.Env = append(os.Environ(), asServer+"=1", "GORACE=atexit_sleep_ms=0", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
+		cmd.Env = append(os.Environ(), asServer+"=1", s.clock.Variable(), "GORACE=atexit_sleep_ms=0", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
 		g, err := harness.LaunchAs(cmd)
 		if err != nil {
 			s.t.Log(err)
@@ -175,6 +194,13 @@ func (s *site) killMachine() {
 		}
 	}
 	s.current().Kill()
+}
+
+// setClock sets the clock of the server to another time than that of the machine.
+func (s *site) setClock(difference time.Duration) {
+	if err := s.clock.Set(difference); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // fillDisk leaves a few bytes free on the disk of the server, and returns false if it cannot.

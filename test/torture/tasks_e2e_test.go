@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // spec returns the behaviour of a task.
@@ -115,14 +116,18 @@ func (c *client) changeMany(o op) bool {
 }
 
 // unique posts a task with a unique key that other clients use at about the same time, often
-// twice.
+// twice. Some keys expire, and all clients use them again and again.
 func (c *client) unique() {
-	s, key := c.spec(), c.hot("k")
+	kind, key, period := kindUnique, c.hot("k"), 24*time.Hour
+	if c.rng.IntN(2) == 0 {
+		kind, key, period = kindExpiring, fmt.Sprint("expiring-", c.rng.IntN(3)), keyTime
+	}
+	s := c.spec()
 	id, tag := c.name("u"), fmt.Sprintf("%d/%d", c.number, c.step)
 	body := taskObject(id, tag, s)
-	body["unique"], body["unique_for"] = key, "24h"
+	body["unique"], body["unique_for"] = key, period.String()
 	for range 1 + c.rng.IntN(2) {
-		seq := c.h.begin(op{Client: c.number, Kind: kindUnique, ID: fmt.Sprint(body["task"], "/", key), Content: id, Task: &s})
+		seq := c.h.begin(op{Client: c.number, Kind: kind, ID: fmt.Sprint(body["task"], "/", key), Content: id, Task: &s})
 		r := c.do(http.MethodPost, "/tasks", "application/json", encode(body))
 		c.h.end(seq, func(o *op) {
 			var t task

@@ -38,7 +38,7 @@ const (
 // TestE2ETorture runs fixed seeds at the same time. Each has many kinds of faults, and one kill
 // of the master, early: its tasks wait half a minute for their leases to expire.
 func TestE2ETorture(t *testing.T) {
-	for store, seed := range map[string]uint64{storeSQLite: 12722, storeRedis: 11770, storeMachines: 17957} {
+	for store, seed := range map[string]uint64{storeSQLite: 18016, storeRedis: 45707, storeMachines: 14998} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			torture(t, store, seed, shortTime)

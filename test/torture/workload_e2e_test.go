@@ -148,11 +148,11 @@ func (w *workload) collectFlows(ops []op, end state) {
 // attempts of all tasks have recorded.
 func (w *workload) collectTasks(ops []op, end state) {
 	var ids []string
-	for _, o := range kinds(ops, kindEnqueue, kindUnique, kindChain, kindChord) {
+	for _, o := range kinds(ops, kindEnqueue, kindUnique, kindExpiring, kindChain, kindChord) {
 		switch o.Kind {
 		case kindEnqueue:
 			ids = append(ids, o.ID)
-		case kindUnique:
+		case kindUnique, kindExpiring:
 			ids = append(ids, o.Content)
 		}
 		for _, m := range o.Members {
