@@ -77,7 +77,7 @@ race: ## the same under the race detector
 
 e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if missing
 	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 pip3:python3-pip npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd celery:celery,python3-celery,python3-redis redis-server:redis-server,redis-tools siege:siege strace:strace mkfs.ext4:e2fsprogs mount:mount nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
-		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc /usr/sbin/clamd:clamav-daemon,clamdscan fish:fish zsh:zsh git:git tmux:tmux gcc:gcc,libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc /usr/sbin/clamd:clamav-daemon,clamdscan fish:fish zsh:zsh git:git tmux:tmux /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 30m -v $(TEST_FLAGS) ./test/...
 	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults

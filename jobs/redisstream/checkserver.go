@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -98,6 +100,11 @@ func (s *Store) checkServer(ctx context.Context, server commander, addr string) 
 	if addr != "" {
 		log = log.With("node", addr)
 	}
+	there, err := server.Time(ctx).Result()
+	if err != nil {
+		return err
+	}
+	checkClock(log, time.Now(), there)
 	settings := map[string]string{}
 	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy"} {
 		one, err := server.ConfigGet(ctx, name).Result()
@@ -122,4 +129,16 @@ func (s *Store) checkServer(ctx context.Context, server commander, addr string) 
 		log.Warn("redis may evict tasks when it reaches maxmemory; set maxmemory-policy noeviction", "policy", p)
 	}
 	return nil
+}
+
+// maxApart is the largest difference between the clocks of this machine and of Redis that is not
+// logged. The command itself takes a part of it.
+const maxApart = 5 * time.Second
+
+// checkClock logs that the clocks differ. The time at which a task is due is computed by the clock
+// of the machine that accepts or releases it, and compared with that of Redis.
+func checkClock(log *slog.Logger, here, there time.Time) {
+	if ahead := here.Sub(there); ahead.Abs() > maxApart {
+		log.Warn("the clocks of this machine and of redis differ: delayed tasks start early or late by as much; run NTP on both", "ahead", ahead.Round(time.Millisecond))
+	}
 }

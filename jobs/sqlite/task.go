@@ -84,9 +84,7 @@ func jsonText[T any](v []T) (string, error) {
 }
 
 // micro rounds up, so that a task is never due before its time.
-func micro(t time.Time) int64 {
-	return driver.ByPresentClock(t).Add(time.Microsecond - 1).UnixMicro()
-}
+func micro(t time.Time) int64 { return t.Add(time.Microsecond - 1).UnixMicro() }
 
 func fromMicro(us int64) time.Time { return time.UnixMicro(us).UTC() }
 

@@ -17,71 +17,54 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// onStores runs a test with a server on SQLite, and with one on a redis-server of the same
-// machine. Both are one machine with a clock of its own.
-func onStores(t *testing.T, test func(t *testing.T, m *machine, flags []string)) {
-	for _, store := range []string{"sqlite", "redis"} {
-		t.Run(store, func(t *testing.T) {
-			t.Parallel()
-			m := newMachine(t)
-			flags := []string{"-tasks", m.tasksFile(), "-procs", "2", "-workers", "2", "-concurrency", "4"}
-			if store == "redis" {
-				flags = append(flags, "-redis", m.redis())
-			}
-			test(t, m, flags)
-		})
-	}
-}
-
 // TestE2EClockIsSet sets the clock of a server forward and back while it works.
 func TestE2EClockIsSet(t *testing.T) {
 	t.Parallel()
-	onStores(t, func(t *testing.T, m *machine, flags []string) {
-		g := m.launch(flags...)
-		pids := processes(t, g)
-		idle := harness.Socket(t, g, "/websocket")
-		if _, _, err := idle.ReadMessage(); err != nil { // the welcome
-			t.Fatal(err)
+	m := newMachine(t)
+	g := m.launch(m.flags()...)
+	pids := processes(t, g)
+	idle := harness.Socket(t, g, "/websocket")
+	if _, _, err := idle.ReadMessage(); err != nil { // the welcome
+		t.Fatal(err)
+	}
+	m.more("tick", 1)
+	for i, offset := range []time.Duration{hour, 0, week, 0} {
+		name := fmt.Sprint(i)
+		slow := harness.PostTask(t, g, fmt.Sprintf(`{"task": "slow", "args": [%q]}`, name))
+		testutil.Eventually(t, "the task runs", func() bool { return m.lines("slow-"+name) == 1 })
+		retry := m.retry(g, name)
+		limited(t, g)
+		runs := m.lines("limited") + 3
+		for range 3 {
+			harness.PostTask(t, g, `{"task": "limited"}`)
 		}
-		m.more("tick", 1)
-		for i, offset := range []time.Duration{hour, 0, week, 0} {
-			name := fmt.Sprint(i)
-			slow := harness.PostTask(t, g, fmt.Sprintf(`{"task": "slow", "args": [%q]}`, name))
-			testutil.Eventually(t, "the task runs", func() bool { return m.lines("slow-"+name) == 1 })
-			retry := m.retry(g, name)
-			limited(t, g)
-			runs := m.lines("limited") + 3
-			for range 3 {
-				harness.PostTask(t, g, `{"task": "limited"}`)
-			}
 
-			m.MustSet(t, offset)
-			t.Logf("the clock is set to %v", offset)
+		m.MustSet(t, offset)
+		t.Logf("the clock is set to %v", offset)
 
-			m.more("tick", 3) // schedules go on, and workers have looked for expired leases
-			testutil.Eventually(t, "the tasks with a rate limit run", func() bool { return m.lines("limited") >= runs })
-			waitForLimit(t, g)
-			if got := harness.AwaitTask(t, g, retry); got.State != "success" || got.Attempts != 2 {
-				t.Errorf("task that is retried: %+v", got)
-			}
-			m.release(name)
-			if got := harness.AwaitTask(t, g, slow.ID); got.State != "success" || got.Attempts != 1 || m.lines("slow-"+name) != 1 {
-				t.Errorf("task that ran meanwhile: %+v, started %d times", got, m.lines("slow-"+name))
-			}
-			// A new task runs, and the socket is still open.
-			harness.AwaitTask(t, g, harness.PostTask(t, g, fmt.Sprintf(`{"task": "retry", "args": ["again-%s"]}`, name)).ID)
-			if got := harness.SendMessage(t, idle, websocket.TextMessage, "still there"); !strings.Contains(got, "still there") {
-				t.Errorf("the socket: %q", got)
-			}
+		m.more("tick", 3) // schedules go on, and workers have looked for expired leases
+		testutil.Eventually(t, "the tasks with a rate limit run", func() bool { return m.lines("limited") >= runs })
+		waitForLimit(t, g)
+		if got := harness.AwaitTask(t, g, retry); got.State != "success" || got.Attempts != 2 {
+			t.Errorf("task that is retried: %+v", got)
 		}
-		if now := processes(t, g); !maps.Equal(pids, now) {
-			t.Errorf("processes were replaced: %v, then %v", pids, now)
+		m.release(name)
+		if got := harness.AwaitTask(t, g, slow.ID); got.State != "success" || got.Attempts != 1 || m.lines("slow-"+name) != 1 {
+			t.Errorf("task that ran meanwhile: %+v, started %d times", got, m.lines("slow-"+name))
 		}
-		if log := g.Log.String(); !strings.Contains(log, "was set") {
-			t.Error("no log line says that the clock was set")
+		// A new task runs, and the socket is still open.
+		harness.AwaitTask(t, g, harness.PostTask(t, g, fmt.Sprintf(`{"task": "retry", "args": ["again-%s"]}`, name)).ID)
+		if got := harness.SendMessage(t, idle, websocket.TextMessage, "still there"); !strings.Contains(got, "still there") {
+			t.Errorf("the socket: %q", got)
 		}
-		once(t, g)
-	})
+	}
+	if now := processes(t, g); !maps.Equal(pids, now) {
+		t.Errorf("processes were replaced: %v, then %v", pids, now)
+	}
+	if log := g.Log.String(); !strings.Contains(log, "was set") {
+		t.Error("no log line says that the clock was set")
+	}
+	once(t, g)
 }
 
 // processes returns the PIDs of the slots.
@@ -146,52 +129,18 @@ func once(t *testing.T, g *harness.Server) {
 // ran ends nevertheless, after the time of a lease and not after an hour.
 func TestE2EClockIsSetBackWhileDown(t *testing.T) {
 	t.Parallel()
-	onStores(t, func(t *testing.T, m *machine, flags []string) {
-		m.MustSet(t, hour)
-		g := m.launch(flags...)
-		slow := harness.PostTask(t, g, `{"task": "slow", "args": ["x"]}`)
-		testutil.Eventually(t, "the task runs", func() bool { return m.lines("slow-x") == 1 })
-		g.Kill()
-		m.MustSet(t, 0)
-		g = m.launch(flags...)
-		testutil.Eventually(t, "the task runs again", func() bool { return m.lines("slow-x") == 2 })
-		m.release("x")
-		if got := harness.AwaitTask(t, g, slow.ID); got.State != "success" {
-			t.Errorf("%+v", got)
-		}
-	})
-}
-
-// TestE2EClocksDiffer runs a server, a worker and a redis-server with clocks that differ by an hour
-// or more. Delays last as long as they were to, and nothing runs twice.
-func TestE2EClocksDiffer(t *testing.T) {
-	t.Parallel()
-	for name, offsets := range map[string][2]time.Duration{ // of the worker and of Redis
-		"worker ahead":             {hour, 0},
-		"worker behind":            {-hour, 0},
-		"redis ahead, worker more": {2 * hour, hour},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server, worker, store := newMachine(t), newMachine(t), newMachine(t)
-			worker.MustSet(t, offsets[0])
-			store.MustSet(t, offsets[1])
-			redis, tasks, files := store.redis(), worker.tasksFile(), t.TempDir()
-			g := server.launch("-tasks", tasks, "-procs", "1", "-workers", "0", "-redis", redis, "-upload-dir", files)
-			worker.launch("worker", "-tasks", tasks, "-workers", "1", "-concurrency", "4", "-broker", redis, "-upload-dir", files)
-
-			slow := harness.PostTask(t, g, `{"task": "slow", "args": ["x"], "timeout": "10m"}`)
-			testutil.Eventually(t, "the task runs", func() bool { return worker.lines("slow-x") == 1 })
-			later := harness.PostTask(t, g, `{"task": "retry", "args": ["y"], "countdown": 2}`)
-			worker.more("tick", 2)
-			if got := harness.AwaitTask(t, g, later.ID); got.State != "success" || got.Attempts != 2 {
-				t.Errorf("task with a countdown, which is retried: %+v", got)
-			}
-			worker.release("x")
-			if got := harness.AwaitTask(t, g, slow.ID); got.State != "success" || got.Attempts != 1 {
-				t.Errorf("task that ran meanwhile: %+v", got)
-			}
-		})
+	m := newMachine(t)
+	m.MustSet(t, hour)
+	g := m.launch(m.flags()...)
+	slow := harness.PostTask(t, g, `{"task": "slow", "args": ["x"]}`)
+	testutil.Eventually(t, "the task runs", func() bool { return m.lines("slow-x") == 1 })
+	g.Kill()
+	m.MustSet(t, 0)
+	g = m.launch(m.flags()...)
+	testutil.Eventually(t, "the task runs again", func() bool { return m.lines("slow-x") == 2 })
+	m.release("x")
+	if got := harness.AwaitTask(t, g, slow.ID); got.State != "success" {
+		t.Errorf("%+v", got)
 	}
 }
 

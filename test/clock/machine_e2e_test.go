@@ -4,7 +4,6 @@ package clock_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +19,6 @@ import (
 // build builds the program with a clock that can be set, once for all tests.
 var build = sync.OnceValues(func() (string, error) {
 	return harness.BuildWithClock(filepath.Dir(harness.Binary()))
-})
-
-// buildPreload builds the library for redis-server.
-var buildPreload = sync.OnceValues(func() (string, error) {
-	return harness.BuildPreload(filepath.Dir(harness.Binary()))
 })
 
 // machine has a clock and runs programs that read it.
@@ -57,37 +51,9 @@ func (m *machine) launch(args ...string) *harness.Server {
 	return harness.MustStart(m.t, g, err)
 }
 
-// redis starts a redis-server and returns its URL.
-func (m *machine) redis() string {
-	m.t.Helper()
-	library, err := buildPreload()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	port := harness.FreePort(m.t)
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", m.dir, "--save", "", "--appendonly", "yes")
-	cmd.Env = append(os.Environ(), m.Variable(), "LD_PRELOAD="+library)
-	var log testutil.LogBuffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if m.t.Failed() {
-			m.t.Logf("log of redis-server:\n%s", log.String())
-		}
-	})
-	address := net.JoinHostPort("127.0.0.1", port)
-	testutil.Eventually(m.t, "redis-server listens", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	return "redis://" + address
+// flags are those of a server with the tasks of the tests.
+func (m *machine) flags() []string {
+	return []string{"-tasks", m.tasksFile(), "-procs", "2", "-workers", "2", "-concurrency", "4"}
 }
 
 // lines returns the number of lines that tasks have written to a file of the machine.

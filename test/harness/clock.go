@@ -79,20 +79,5 @@ func (c *Clock) MustSet(t *testing.T, offset time.Duration) {
 // Now returns the time on the clock.
 func (c *Clock) Now() time.Time { return time.Now().Round(0).Add(c.offset) }
 
-// Variable is the environment variable for a program with package clockstep, or with the library of BuildPreload.
+// Variable is the environment variable for a program with package clockstep.
 func (c *Clock) Variable() string { return clockstep.Variable + "=" + c.path }
-
-// BuildPreload builds a library for LD_PRELOAD in dir, by which a program in C has a Clock, and returns
-// its path.
-func BuildPreload(dir string) (string, error) {
-	root, err := moduleFolder()
-	if err != nil {
-		return "", err
-	}
-	library := filepath.Join(dir, "clock.so")
-	source := filepath.Join(root, "test/harness/clockstep/testdata/preload.c")
-	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build a library with a clock that can be set: %w\n%s", err, out)
-	}
-	return library, nil
-}

@@ -137,9 +137,6 @@ func kindsOfFaults(store string) []fault {
 		all = append(all, linkFaults(linkStorage)...)
 	}
 	all = append(all, linkFaults(linkRedis)...)
-	if store == storeRedis { // the oracle compares times of the task store, and object storage refuses requests with another time
-		all = append(all, fault{name: "clock of the server set", weight: 4, do: setClock})
-	}
 	return append(all,
 		fault{name: "kill -9 redis-server", weight: 4, alone: true, do: func(f *faults, pause time.Duration, _ int) bool {
 			r := f.system.redis
@@ -152,22 +149,6 @@ func kindsOfFaults(store string) []fault {
 		fault{name: "stop redis-server for long", weight: 1, alone: true, do: func(f *faults, pause time.Duration, pick int) bool {
 			return stopRedis(f, long*pause, pick)
 		}})
-}
-
-// maxStep is the largest step of a clock, in seconds.
-const maxStep = 3600
-
-// setClock sets the clock of a server forward or back by up to an hour, and right again.
-func setClock(f *faults, pause time.Duration, pick int) bool {
-	s, n := f.pick(pick)
-	step := time.Duration(1+n/2%maxStep) * time.Second
-	if n%2 == 0 {
-		step = -step
-	}
-	defer s.setClock(0)
-	s.setClock(step)
-	<-time.After(pause)
-	return true
 }
 
 func stopRedis(f *faults, pause time.Duration, _ int) bool {

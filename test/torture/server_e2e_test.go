@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -105,7 +104,6 @@ type site struct {
 	admin string
 	flags []string
 	enter []string // command that starts a program on the machine
-	clock *harness.Clock
 
 	mu     sync.Mutex
 	server *harness.Server
@@ -117,10 +115,6 @@ func newSite(t *testing.T, y *system, number int, flags ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir()}
 	s.data = filepath.Join(s.dir, "data")
-	var err error
-	if s.clock, err = harness.NewClock(s.dir); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.Mkdir(s.data, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +149,7 @@ func (s *site) start() {
 		line := slices.Concat(s.enter, []string{program}, harness.OnFreePorts(s.flags))
 		cmd := exec.Command(line[0], line[1:]...)
 		cmd.Dir = s.dir
-		cmd.Env = append(os.Environ(), asServer+"=1", s.clock.Variable(), "GORACE=atexit_sleep_ms=0", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
+		cmd.Env = append(os.Environ(), asServer+"=1", "GORACE=atexit_sleep_ms=0", "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey)
 		g, err := harness.LaunchAs(cmd)
 		if err != nil {
 			s.t.Log(err)
@@ -194,13 +188,6 @@ func (s *site) killMachine() {
 		}
 	}
 	s.current().Kill()
-}
-
-// setClock sets the clock of the server to another time than that of the machine.
-func (s *site) setClock(difference time.Duration) {
-	if err := s.clock.Set(difference); err != nil {
-		s.t.Error(err)
-	}
 }
 
 // fillDisk leaves a few bytes free on the disk of the server, and returns false if it cannot.
