@@ -99,6 +99,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
+	awaitStateServer(ctx, c.Store.Address)
 	err = runServer(ctx, child, log, srv, d, []runFunc{readWaiting(counters.Waiting, s.store), s.runFiles, a.background(services), watchStatic(c, d.Reloads, log), announcePlace(c, child.Owner()+"/"+rand.Text(), log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err

@@ -5,10 +5,13 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
+	"time"
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/internal/stateserver"
 )
 
@@ -45,4 +48,30 @@ func runStateServer(ctx context.Context, child process, _ Application, c config.
 	defer startReporting(child, c, metrics.NewRegistry(none), none, log)()
 	notifyReady(child, log)
 	return stateserver.Serve(ctx, ln, c.Store.Password, drainTime(c.Grace))
+}
+
+// stateServerPatience is how long a serving process that starts waits for the embedded state
+// server. After that it serves without it, as after a crash of the state server.
+const stateServerPatience = 5 * time.Second
+
+// awaitStateServer waits until the embedded state server at addr accepts connections: at the
+// start of a server all its processes start at the same time, and the first requests would get
+// a 503. Without addr it returns at once.
+func awaitStateServer(ctx context.Context, addr string) {
+	if addr == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stateServerPatience)
+	defer cancel()
+	var d net.Dialer
+	for {
+		nc, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_ = nc.Close() // nothing was sent
+			return
+		}
+		if !sleep.For(ctx, 5*time.Millisecond) {
+			return
+		}
+	}
 }
