@@ -12,7 +12,7 @@ import (
 )
 
 // latencySeconds is the length of each measurement of latencies.
-const latencySeconds = 4
+const latencySeconds = 3
 
 // timed is a task queue whose latency is measured.
 type timed struct {

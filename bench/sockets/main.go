@@ -4,7 +4,7 @@
 // it within one process. Centrifugo sends it with its engine in memory, on a channel without
 // and on one with a history; it has no echo.
 //
-//	go run ./bench/sockets [-rounds 3] [-time 2s] [-out FOLDER [-any-load]]
+//	go run ./bench/sockets [-rounds 3] [-time 1.5s] [-out FOLDER [-any-load]]
 //
 // It compares the CPU time of the server and its children per message.
 package main
@@ -35,7 +35,7 @@ type bench struct {
 func main() {
 	b := bench{}
 	flag.IntVar(&b.rounds, "rounds", 5, "`number` of turns of each server")
-	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn")
+	flag.DurationVar(&b.length, "time", 1500*time.Millisecond, "length of a turn")
 	b.out.Flags(flag.CommandLine)
 	addr := flag.String("peer", "", "run as the peer on fasthttp at this `address`")
 	flag.Parse()
