@@ -4,7 +4,7 @@
 // it within one process. Centrifugo sends it with its engine in memory, on a channel without
 // and on one with a history; it has no echo.
 //
-//	go run ./bench/sockets [-rounds 3] [-time 1.5s] [-out FOLDER [-any-load]]
+//	go run ./bench/sockets [-rounds 5] [-time 1.5s] [-out FOLDER [-any-load]]
 //
 // It compares the CPU time of the server and its children per message.
 package main
