@@ -91,7 +91,7 @@ func (t *tx) followClock(ctx context.Context) (time.Duration, error) {
 		return time.Duration(stored), nil
 	}
 	if same {
-		t.opts.Logger.Warn("the clock was set: leases, delays of retries, rate limits and unique keys are moved with it", "by", step.Round(time.Millisecond))
+		t.opts.Logger.Warn("the clock was set: leases, rate limits and unique keys are moved with it", "by", step.Round(time.Millisecond))
 		err = t.moveTimes(ctx, step.Microseconds())
 	} else {
 		err = t.limitTimes(ctx)
