@@ -221,6 +221,7 @@ func TestPublish(t *testing.T) {
 		sent(1) // nothing has changed since the first
 		reads := g.reads
 		time.Sleep(10 * keepFor)
+		synctest.Wait()
 		if n := g.reads - reads; n < 9 || n > 11 {
 			t.Errorf("an idle process has read its metrics %d times in %v", n, 10*keepFor)
 		}
