@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,6 +185,12 @@ type reporter struct {
 	err     error
 }
 
+func (r *reporter) all() [][]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.reports)
+}
+
 func (r *reporter) Report(text []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,11 +200,11 @@ func (r *reporter) Report(text []byte) error {
 
 type countedGatherer struct {
 	prometheus.Gatherer
-	reads int
+	reads atomic.Int32
 }
 
 func (g *countedGatherer) Gather() ([]*dto.MetricFamily, error) {
-	g.reads++
+	g.reads.Add(1)
 	return g.Gatherer.Gather()
 }
 
@@ -214,18 +222,18 @@ func TestPublish(t *testing.T) {
 			t.Helper()
 			time.Sleep(publishIdle)
 			synctest.Wait()
-			if len(r.reports) != want {
-				t.Errorf("%d reports, want %d", len(r.reports), want)
+			if n := len(r.all()); n != want {
+				t.Errorf("%d reports, want %d", n, want)
 			}
 		}
 		sent(1) // nothing has changed since the first
-		reads := g.reads
+		reads := g.reads.Load()
 		time.Sleep(10 * keepFor)
 		synctest.Wait()
-		if n := g.reads - reads; n < 9 || n > 11 {
+		if n := g.reads.Load() - reads; n < 9 || n > 11 {
 			t.Errorf("an idle process has read its metrics %d times in %v", n, 10*keepFor)
 		}
-		n := len(r.reports)
+		n := len(r.all())
 		files.FileBegan()
 		sent(n + 1)
 		files.FileWrote(70)
