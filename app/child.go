@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"path/filepath"
 	"time"
 
@@ -41,6 +42,9 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	run, ok := roles[child.Role]
 	if !ok {
 		run = runProgram // which refuses a role that is not a worker program
+	}
+	if child.Role == roleStore { // not with -single, where the process serves requests too
+		runtime.GOMAXPROCS(1) // a lock serializes the commands of the state server anyway; idle, it wakes fewer threads
 	}
 	redisdb.SetLogger(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"time"
 
 	"github.com/galeserver/gale/app/internal/config"
@@ -43,7 +42,6 @@ func runStateServer(ctx context.Context, child process, _ Application, c config.
 	if err != nil {
 		return fmt.Errorf("%w; another process has taken the address of %s: stop it, or restart the server", err, child.Slot())
 	}
-	runtime.GOMAXPROCS(1) // a lock serializes its commands anyway; idle, it wakes fewer threads
 	var none metrics.Sources
 	defer startReporting(child, c, metrics.NewRegistry(none), none, log)()
 	notifyReady(child, log)

@@ -10,6 +10,12 @@ import (
 // more than Pause. A clock that was set by mistake can be corrected in this time.
 const Pause = time.Hour
 
+// Step returns by how much the clock was set forward between two results of time.Now. It is negative
+// if the clock was set back.
+func Step(from, to time.Time) time.Duration {
+	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
+}
+
 // start is the time before the first call of any Guard.
 var start = time.Now()
 
@@ -31,7 +37,7 @@ func (g *Guard) Paused(now time.Time) (paused, set bool) {
 		last = start
 	}
 	g.last = now
-	return g.paused(now, now.Round(0).Sub(last.Round(0))-now.Sub(last))
+	return g.paused(now, Step(last, now))
 }
 
 // paused is Paused for a clock that was set forward by step.

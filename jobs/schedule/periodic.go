@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/galeserver/gale/internal/clockset"
 	"github.com/galeserver/gale/internal/sleep"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -72,7 +73,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	for last := time.Now(); ctx.Err() == nil; {
 		now := time.Now()
-		if back := now.Sub(last) - now.Round(0).Sub(last.Round(0)); back > MakeUp {
+		if back := -clockset.Step(last, now); back > MakeUp {
 			s.log.Warn("the clock was set back", "by", back.Round(time.Millisecond))
 			for i := range plans {
 				plans[i].setBack(now, back)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/galeserver/gale/internal/clockset"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -48,7 +49,7 @@ func (s *Service) Extend(ctx context.Context, r ExtendRequest) (ExtendResponse, 
 		return none, s.explain(err)
 	}
 	now := time.Now()
-	over := c.overdue(holds, now, now.Round(0).Sub(s.began.Round(0))-now.Sub(s.began))
+	over := c.overdue(holds, now, clockset.Step(s.began, now))
 	response, err := s.extend(ctx, r.Session, holds, over, min(wait, DefaultWait))
 	if err != nil {
 		return none, s.explain(err)
